@@ -1,0 +1,149 @@
+"""An answered attempt until it is settled, and the state of the call around it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ..provider.usage import cost_of, tokens_of_text
+from ..records import AttemptRecord, Candidate, Decision, Failed, Ranked, Request, Usage
+from ..result import RouteResult
+
+if TYPE_CHECKING:
+    from ..clock import Clock
+    from ..spec.policy import Policy
+
+
+class Held(Protocol):
+    """A reservation: it ends once, whoever ends it first."""
+
+    amount: int
+
+    def settle(self, nano: int) -> None: ...
+    def release(self) -> None: ...
+
+
+class CallState(Protocol):
+    """What carrying out a call needs of a router's state: money and health."""
+
+    def reserve(self, keys: tuple[Any, ...], amount: int) -> Any: ...
+    def started(self, name: str) -> None: ...
+    def succeeded(self, name: str, latency_s: float, ttft_s: float | None, output_tokens: int, stream: bool) -> None: ...
+    def failed(self, name: str, kind: str, latency_s: float, retry_after_s: float | None) -> None: ...
+    def abandoned(self, name: str) -> None: ...
+    def spent(self, name: str, nano: int) -> None: ...
+    def usual_s(self, name: str) -> float: ...
+    def warn_once(self, name: str, message: str) -> None: ...
+
+
+@dataclass(slots=True)
+class Segment:
+    """One tag of a chain (most calls have one): whose state it runs on, its budget keys, its decision."""
+
+    state: CallState
+    keys: tuple[Any, ...]
+    decision: Decision
+
+
+@dataclass(slots=True)
+class Call:
+    """One routed call while it runs. Money in nano-dollars, times monotonic seconds.
+
+    ``todo`` are the candidates not tried yet, best first; ``billed`` what failed attempts may have cost; ``waited``
+    the deployments that were waited for.
+    """
+
+    request: Request
+    kwargs: dict[str, Any]
+    policy: Policy
+    segments: list[Segment]
+    result: RouteResult
+    clock: Clock
+    started: float
+    deadline: float
+    count_tokens: Callable[[str, Request], int]
+    jitter: Callable[[], float]
+    todo: list[tuple[Segment, Ranked]] = field(default_factory=list)
+    made: int = 0
+    billed: int = 0
+    waited: set[str] = field(default_factory=set)
+    failures: list[Failed] = field(default_factory=list)
+    refusal: Any = None
+
+
+class InFlight:
+    """An attempt from its start to its one settlement. Streams own it until they end."""
+
+    __slots__ = ("call", "candidate", "open", "record", "reservation", "response", "segment", "started", "ttft_s")
+
+    def __init__(self, call: Call, segment: Segment, candidate: Candidate, reservation: Held | None) -> None:
+        self.call = call
+        self.segment = segment
+        self.candidate = candidate
+        self.reservation = reservation
+        self.open = True
+        self.response: Any = None
+        self.ttft_s: float | None = None
+        self.started = call.clock.monotonic()
+        self.record = AttemptRecord(candidate.name, candidate.deployment.model, "running")
+        call.result.attempts.append(self.record)
+        segment.state.started(candidate.name)
+
+    def finish(self, nano: int, usage: Usage, stream: bool) -> None:
+        """The answer is whole: settle what it cost."""
+        if self._close("answered"):
+            latency = self.call.clock.monotonic() - self.started
+            self._pay(nano, usage)
+            name = self.candidate.name
+            self.segment.state.succeeded(name, latency, self.ttft_s, usage.output_tokens, stream)
+            self.record.latency_ms = latency * 1e3
+            if self.ttft_s is not None:
+                self.record.ttft_ms = self.ttft_s * 1e3
+
+    def fail(self, failure: Failed) -> None:
+        """It failed: release what was never served, settle what the provider may bill."""
+        if self._close("failed"):
+            latency = self.call.clock.monotonic() - self.started
+            self.record.latency_ms = latency * 1e3
+            self.record.error = f"{failure.kind}: {type(failure.error).__name__}"
+            if failure.billed:
+                usage = failure.usage or self._so_far(failure.partial_text)
+                self.call.billed += self._pay(self.price(usage), usage)
+            elif self.reservation is not None:
+                self.reservation.release()
+            name = self.candidate.name
+            self.segment.state.failed(name, failure.kind, latency, failure.retry_after_s)
+
+    def abandon(self, text: str = "", outcome: str = "cancelled", usage: Usage | None = None) -> None:
+        """Cancelled, or a stream left early: the provider bills the input and what it had sent."""
+        if self._close(outcome):
+            self.record.latency_ms = (self.call.clock.monotonic() - self.started) * 1e3
+            usage = usage or self._so_far(text)
+            self._pay(self.price(usage), usage)
+            self.segment.state.abandoned(self.candidate.name)
+
+    def price(self, usage: Usage) -> int:
+        nano = math.ceil(cost_of(self.candidate, usage))
+        held = self.reservation.amount if self.reservation is not None else 0
+        return min(nano, held) if held and not usage.exact else nano
+
+    def _so_far(self, text: str) -> Usage:
+        return Usage(self.call.request.estimate, tokens_of_text(text), exact=False)
+
+    def _close(self, outcome: str) -> bool:
+        if not self.open:
+            return False
+        self.open = False
+        self.record.outcome = outcome
+        return True
+
+    def _pay(self, nano: int, usage: Usage) -> int:
+        if self.reservation is not None:
+            self.reservation.settle(nano)
+        self.call.result.cost_nano += nano
+        self.segment.state.spent(self.candidate.name, nano)
+        self.record.cost_usd = nano / 1e9
+        self.record.input_tokens, self.record.output_tokens = usage.input_tokens, usage.output_tokens
+        return nano

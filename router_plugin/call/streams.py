@@ -1,0 +1,143 @@
+"""Streams: who owns the money while chunks are handed over, and what happens when they stop coming.
+
+``Handover`` belongs to a routed stream (litellm's own object, or ours around another client's). It settles exactly
+once: exhaustion, ``close``/``aclose``, a break, cancellation, or the garbage collector as the last resort.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from ..errors import RouterError, StreamInterruptedError
+from ..provider.usage import tokens_of_text
+from ..records import Failed, Usage
+from ..result import attach
+from ..spec.capability import PREFILL, STREAMING, SYSTEM
+from .drivers import arun, run
+from .inflight import InFlight
+from .plan import plan
+
+
+class StreamKind(Protocol):
+    """What a handover needs to know of one client's streams."""
+
+    def usage(self, source: Any) -> Usage | None: ...
+    def text(self, source: Any) -> str: ...
+    def translate(self, error: BaseException, guard: Any) -> Failed: ...
+    def restart_chunk(self, source: Any) -> Any: ...
+    def ended(self, guard: Any) -> None: ...
+
+
+class Handover:
+    """One stream on its way to the caller."""
+
+    __slots__ = ("__weakref__", "done", "earlier", "flight", "guard", "kind", "prefix", "provider", "source")
+
+    def __init__(self, flight: InFlight, kind: StreamKind, provider: Any) -> None:
+        self.kind, self.provider = kind, provider
+        self.earlier = ""  # text that a restart told the caller to discard, or that a continuation goes on from
+        self.prefix: deque[Any] = deque()
+        self._take(flight)
+
+    def _take(self, flight: InFlight) -> None:
+        peeked = flight.response
+        self.flight, self.source, self.guard = flight, peeked.source, peeked.guard
+        self.prefix.extend(peeked.prefix)
+        self.done = False
+
+    def finish(self) -> None:
+        """The stream is exhausted: settle what it cost."""
+        if not self.done:
+            self.done = True
+            self.kind.ended(self.guard)
+            usage = self._usage()
+            self.flight.finish(self.flight.price(usage), usage, True)
+
+    def abandon(self) -> None:
+        """Left early: what was sent and received is settled."""
+        if not self.done:
+            self.done = True
+            self.kind.ended(self.guard)
+            self.flight.abandon(self.kind.text(self.source), "left early", self.kind.usage(self.source))
+
+    def _usage(self) -> Usage:
+        usage = self.kind.usage(self.source)
+        if usage is not None:
+            return usage
+        return Usage(self.flight.call.request.estimate, tokens_of_text(self.kind.text(self.source)), exact=False)
+
+    def mend(self, error: BaseException) -> Any:
+        """The stream broke: go on as ``midstream`` says, or raise. Returns the marked restart chunk."""
+        broken = self._break(error)
+        if broken is None:
+            flight = self._again(error, lambda: run(plan(self.flight.call), self.provider, self.flight.call.clock))
+            return self._resume(flight)
+        raise broken from error
+
+    async def amend(self, error: BaseException) -> Any:
+        """``mend`` with awaits."""
+        broken = self._break(error)
+        if broken is None:
+            call = self.flight.call
+            try:
+                flight = await arun(plan(call), self.provider, call.clock)
+            except Exception as last:
+                raise self._gave_up(error, last) from last
+            return self._resume(flight)
+        raise broken from error
+
+    def _again(self, error: BaseException, drive: Callable[[], InFlight]) -> InFlight:
+        try:
+            return drive()
+        except Exception as last:
+            raise self._gave_up(error, last) from last
+
+    def _break(self, error: BaseException) -> RouterError | None:
+        """Settle the broken attempt. None: the next deployment should answer; else what to raise."""
+        self.done = True
+        self.kind.ended(self.guard)
+        text, usage = self.kind.text(self.source), self.kind.usage(self.source)
+        failure = self.kind.translate(error, self.guard)
+        known = "bad_answer" if failure.kind == "unknown" else failure.kind
+        failure = Failed(failure.error, known, True, failure.retry_after_s, failure.status, text, usage)
+        call = self.flight.call
+        self.flight.fail(failure)
+        call.failures.append(failure)
+        if call.policy.midstream == "raise" or not call.todo:
+            return self._interrupted(str(failure.error)[:500] or known, text, usage)
+        if call.policy.midstream == "continue":
+            self._continue_from(text)
+        return None
+
+    def _continue_from(self, text: str) -> None:
+        """Let the next models go on from the partial answer, where they are known to accept an assistant prefill."""
+        call = self.flight.call
+        kwargs, request = call.kwargs, call.request
+        plain = not (request.needs & ~(STREAMING | SYSTEM)) and request.n == 1 and not kwargs.get("response_format")
+        able = [entry for entry in call.todo if entry[1][1][0].facts.caps & PREFILL]
+        if not (plain and able and text):
+            return
+        call.todo = able
+        call.kwargs = {**kwargs, "messages": [*kwargs["messages"], {"role": "assistant", "content": text}]}
+        self.earlier += text
+
+    def _resume(self, flight: InFlight) -> Any:
+        went_on = bool(self.earlier)
+        self._take(flight)
+        if went_on:
+            return self.prefix.popleft()
+        return self.kind.restart_chunk(self.source)
+
+    def _gave_up(self, error: BaseException, last: BaseException) -> RouterError:
+        text, usage = self.kind.text(self.source), self.kind.usage(self.source)
+        return self._interrupted(f"{str(error)[:200]}; no other deployment could go on: {str(last)[:200]}", text, usage)
+
+    def _interrupted(self, reason: str, text: str, usage: Usage | None) -> StreamInterruptedError:
+        known = None
+        if usage is not None:
+            known = {"prompt_tokens": usage.input_tokens, "completion_tokens": usage.output_tokens}
+        broken = StreamInterruptedError(reason, self.earlier + text, known)
+        attach(broken, self.flight.call.result)
+        return broken

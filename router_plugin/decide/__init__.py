@@ -1,0 +1,1 @@
+"""Which deployment: pure functions, values in, values out."""

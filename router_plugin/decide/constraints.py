@@ -1,0 +1,138 @@
+"""Constraints: each takes a list and returns those that pass; every rejection says why, with its numbers.
+
+"hard" rejections never yield (capability, window, price unknown under a cost bound, max_cost, budgets); "soft" ones
+yield to ``on_infeasible``; "live" ones yield when nothing else is left (panic, as in Finagle and Envoy).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ..errors import SpecError
+from ..records import Candidate, Rejection, Request, Row
+from ..spec.strings import Bound
+from .cost import EXPECTED_OUTPUT_TOKENS, price_per_million
+from .pool import matches as named
+from .ranking import predicted
+from ..snapshot import Snapshot, metric_value
+
+if TYPE_CHECKING:
+    from .decision import Situation
+
+__all__ = ["capable", "named", "priced", "rested", "within_bounds"]
+
+
+def capable(candidates: Sequence[Candidate], request: Request, rejections: list[Rejection]) -> Sequence[Candidate]:
+    """Those that can do what the request needs, in a window that holds it."""
+    needs, low = request.needs, request.low
+    total = low + (request.cap or 0)
+    passed = [c for c in candidates if not needs & c.lacks and low <= c.max_input and total <= c.window]
+    if len(passed) == len(candidates):
+        return candidates
+    for candidate in candidates:
+        missing = needs & candidate.lacks
+        if missing:
+            rejections.append(Rejection(candidate, "capability", "hard", (missing,)))
+        elif low > candidate.max_input or total > candidate.window:
+            window = min(candidate.max_input, candidate.window)
+            rejections.append(Rejection(candidate, "context_window", "hard", (low, request.cap, window)))
+    return passed
+
+
+def priced(candidates: Sequence[Candidate], at: Situation, rejections: list[Rejection]) -> Sequence[Candidate]:
+    """With money at stake a model without a known price is left out, or an error (policy ``unpriced``)."""
+    if not at.money:
+        return candidates
+    passed = [candidate for candidate in candidates if candidate.priced]
+    if len(passed) == len(candidates):
+        return candidates
+    missing = [candidate for candidate in candidates if not candidate.priced]
+    if at.policy.unpriced == "error":
+        raise SpecError(
+            f"{missing[0].name!r} has no known price per token while a cost bound, cost weight or budget is in force; "
+            "give its Deployment input_cost_per_token and output_cost_per_token, or set unpriced='exclude'"
+        )
+    rejections.extend(Rejection(candidate, "unpriced", "hard") for candidate in missing)
+    return passed
+
+
+def within_bounds(rows: list[Row], at: Situation, rejections: list[Rejection]) -> list[Row]:
+    """The soft bounds: price per million, quality, TTFT, ITL, and bounds relative to a model."""
+    policy, passed = at.policy, rows
+    if policy.max_cost_per_million_tokens is not None:
+        passed = _price_bound(passed, at, policy.max_cost_per_million_tokens, rejections)
+    for bound in policy.bounds:
+        passed = _metric_bound(passed, bound, at, rejections)
+    if policy.max_cost_of_model is not None:
+        passed = _relative(passed, rows, policy.max_cost_of_model, "cost", rejections)
+    if policy.min_quality_of_model is not None:
+        passed = _relative(passed, rows, policy.min_quality_of_model, "quality", rejections)
+    return passed
+
+
+def _price_bound(rows: list[Row], at: Situation, most: float, rejections: list[Rejection]) -> list[Row]:
+    cap, basis = at.request.cap, at.policy.price_basis
+    out = EXPECTED_OUTPUT_TOKENS if cap is None else min(cap, EXPECTED_OUTPUT_TOKENS)
+    passed = []
+    for row in rows:
+        price = price_per_million(row[0], at.request, out, basis)
+        if price <= most:
+            passed.append(row)
+        else:
+            rejections.append(Rejection(row[0], "max_cost_per_million_tokens", "soft", (price, most, basis)))
+    return passed
+
+
+def _metric_bound(rows: list[Row], bound: Bound, at: Situation, rejections: list[Rejection]) -> list[Row]:
+    passed = []
+    for row in rows:
+        value = predicted(row) if bound.metric == "quality" else metric_value(row[0], bound.metric, at.snapshot)
+        if at.policy.unknown == "allow" if value is None else _above(value, bound) and _below(value, bound):
+            passed.append(row)
+        else:
+            rejections.append(Rejection(row[0], "bound", "soft", (bound, value)))
+    return passed
+
+
+def _above(value: float, bound: Bound) -> bool:
+    return bound.low is None or (value > bound.low if bound.low_open else value >= bound.low)
+
+
+def _below(value: float, bound: Bound) -> bool:
+    return bound.high is None or (value < bound.high if bound.high_open else value <= bound.high)
+
+
+def _relative(rows: list[Row], everyone: list[Row], model: str, metric: str, rejections: list[Rejection]) -> list[Row]:
+    """Not dearer, or not worse, than what is predicted for ``model`` on this very request."""
+    reference = next((row for row in everyone if named(row[0], model)), None)
+    if reference is None:
+        raise SpecError(f"the bound relative to {model!r} has no reference: that model cannot take this request")
+    passed = []
+    for row in rows:
+        if metric == "cost":
+            value, limit = row[1] / 1e9, reference[1] / 1e9
+            ok = value <= limit
+        else:
+            value, limit = predicted(row), predicted(reference)
+            ok = value >= limit
+        if ok:
+            passed.append(row)
+        else:
+            rejections.append(Rejection(row[0], f"{metric}_of_model", "soft", (model, value, limit)))
+    return passed
+
+
+def rested(rows: list[Row], snapshot: Snapshot, rejections: list[Rejection]) -> list[Row]:
+    """Those that are not cooling down."""
+    cooling = snapshot.cooling
+    if not cooling:
+        return rows
+    passed = []
+    for row in rows:
+        rest = cooling.get(row[0].name)
+        if rest is None or rest[0] <= snapshot.now:
+            passed.append(row)
+        else:
+            rejections.append(Rejection(row[0], "cooldown", "live", (rest[0] - snapshot.now, rest[1])))
+    return passed

@@ -1,0 +1,1 @@
+"""Who answers: the port, litellm behind it, and translation of what comes back into facts."""

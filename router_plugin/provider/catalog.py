@@ -1,0 +1,236 @@
+"""What litellm's price map says of a model, as ``ModelFacts``. Resolved once per deployment, off the hot path.
+
+Source: ``litellm.model_cost`` (its ``get_model_info`` costs 165 µs and prints for unknown names, so the map is read
+directly, in litellm's own order of names). The map object is replaced when litellm's background fetch lands: nothing
+here keeps a reference to it, and ``stamp()`` tells when facts have to be resolved again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from ..money import NANO
+from ..records import ModelFacts
+from ..spec import capability as cap
+from ..spec.deployment import Deployment
+
+# Known models lack what the map does not name; for these the map is too thin, so only an explicit False counts.
+_STRICT = {
+    "supports_function_calling": cap.TOOLS,
+    "supports_response_schema": cap.JSON_SCHEMA,
+    "supports_vision": cap.VISION,
+    "supports_audio_input": cap.AUDIO_INPUT,
+    "supports_audio_output": cap.AUDIO_OUTPUT,
+    "supports_pdf_input": cap.FILES,
+    "supports_reasoning": cap.REASONING,
+}
+_LENIENT = {
+    "supports_parallel_function_calling": cap.PARALLEL_TOOLS,
+    "supports_system_messages": cap.SYSTEM,
+}
+_CHAT_MODES = (None, "chat", "completion", "responses")
+
+
+def stamp() -> int:
+    """Changes when the price map was replaced or grew."""
+    import litellm
+
+    prices = litellm.model_cost
+    return id(prices) ^ (len(prices) << 1)
+
+
+def facts_of(deployment: Deployment) -> ModelFacts:
+    """Facts of one deployment: the map's, overridden by what the deployment declares."""
+    entry, provider = _entry(deployment)
+    facts = _from_entry(entry, provider) if entry is not None else ModelFacts(provider=provider)
+    return _declared(deployment, facts)
+
+
+def _entry(deployment: Deployment) -> tuple[Mapping[str, Any] | None, str]:
+    import litellm
+
+    prices: Mapping[str, Any] = litellm.model_cost
+    model, part, prefix = deployment.model, deployment.model_part, deployment.provider
+    entry = prices.get(model)
+    if entry is not None:
+        return entry, prefix or str(entry.get("litellm_provider") or "openai")
+    entry = prices.get(part)
+    if entry is not None and _same_provider(prefix, str(entry.get("litellm_provider") or "")):
+        return entry, prefix or str(entry.get("litellm_provider"))
+    if prefix is not None and not _is_provider(prefix):
+        prefix = None
+    return None, prefix or _inferred_provider(model)
+
+
+def _same_provider(prefix: str | None, listed: str) -> bool:
+    # The map says "vertex_ai-language-models" or "bedrock_converse" where model strings say "vertex_ai", "bedrock".
+    return prefix is None or listed == prefix or listed.startswith((prefix + "-", prefix + "_"))
+
+
+def _is_provider(prefix: str) -> bool:
+    import litellm
+
+    return prefix in litellm.provider_list or any(p["provider"] == prefix for p in litellm.custom_provider_map)
+
+
+def _inferred_provider(model: str) -> str:
+    import litellm
+
+    quiet, litellm.suppress_debug_info = litellm.suppress_debug_info, True
+    try:
+        return str(litellm.get_llm_provider(model)[1])
+    except Exception:  # litellm raises BadRequestError or worse for names it does not know; the call itself will say so
+        return model.split("/", 1)[0] if "/" in model else "unknown"
+    finally:
+        litellm.suppress_debug_info = quiet
+
+
+def _price(entry: Mapping[str, Any], key: str) -> float | None:
+    value = entry.get(key)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
+        return None
+    return float(value) * NANO
+
+
+def _tokens(entry: Mapping[str, Any], key: str) -> int | None:
+    value = entry.get(key)
+    return int(value) if isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0 else None
+
+
+def _from_entry(entry: Mapping[str, Any], provider: str) -> ModelFacts:
+    mode = entry.get("mode")
+    lacks = sum(bit for key, bit in _STRICT.items() if entry.get(key) is not True)
+    lacks |= sum(bit for key, bit in _LENIENT.items() if entry.get(key) is False)
+    if provider == "anthropic" and not lacks & cap.TOOLS:
+        lacks &= ~cap.JSON_SCHEMA  # litellm carries a schema to these models as a forced tool
+    input_price, output_price = _price(entry, "input_cost_per_token"), _price(entry, "output_cost_per_token")
+    max_input = _tokens(entry, "max_input_tokens") or (_tokens(entry, "max_tokens") if mode in _CHAT_MODES else None)
+    max_output = _tokens(entry, "max_output_tokens")
+    odd = any(
+        _price(entry, key)
+        for key in entry
+        if key.startswith(("input_cost_per", "output_cost_per", "cost_per"))
+        and not any(unit in key for unit in ("_token", "_image", "_audio", "_video"))
+    )
+    return ModelFacts(
+        provider=provider,
+        input_price=input_price,
+        output_price=output_price,
+        cache_read_price=_price(entry, "cache_read_input_token_cost"),
+        cache_write_price=_price(entry, "cache_creation_input_token_cost"),
+        audio_input_price=_price(entry, "input_cost_per_audio_token"),
+        audio_output_price=_price(entry, "output_cost_per_audio_token"),
+        reasoning_price=_price(entry, "output_cost_per_reasoning_token"),
+        tiers=_tiers(entry, input_price, output_price),
+        max_input=max_input,
+        max_output=max_output,
+        window=_window(provider, max_input, max_output),
+        lacks=lacks,
+        priority_factor=_priority_factor(entry, input_price, output_price),
+        odd_price=odd and (input_price is None or output_price is None),
+        known=True,
+    )
+
+
+def _priority_factor(entry: Mapping[str, Any], input_price: float | None, output_price: float | None) -> float:
+    ratios = [1.0]
+    for base, key in ((input_price, "input_cost_per_token"), (output_price, "output_cost_per_token")):
+        if base:
+            ratios += [(_price(entry, f"{key}_{tier}") or 0.0) / base for tier in ("priority", "ultrafast", "balanced")]
+    return max(ratios)
+
+
+# Input limits that stand beside the output limit (GPT-5 and later: 272k + 128k; 922k + 128k).
+_INPUT_ONLY_LIMITS = (272_000, 922_000)
+
+
+def _window(provider: str, max_input: int | None, max_output: int | None) -> int | None:
+    """Input and output share one window, except where the map's input limit stands beside the output's."""
+    if max_input is None:
+        return None
+    apart = provider in ("gemini", "vertex_ai") or max_input in _INPUT_ONLY_LIMITS
+    return max_input + (max_output or 0) if apart else max_input
+
+
+def _tiers(
+    entry: Mapping[str, Any], input_price: float | None, output_price: float | None
+) -> tuple[tuple[int, float, float], ...]:
+    tiers = []
+    for key in entry:
+        if key.startswith("input_cost_per_token_above_") and key.endswith("k_tokens"):
+            size = key[len("input_cost_per_token_above_") : -len("k_tokens")]
+            above_in, above_out = _price(entry, key), _price(entry, key.replace("input_", "output_", 1))
+            if size.isdigit() and above_in is not None:
+                tiers.append((int(size) * 1000, above_in, above_out if above_out is not None else output_price or 0.0))
+    return tuple(sorted(tiers))
+
+
+def _declared(deployment: Deployment, facts: ModelFacts) -> ModelFacts:
+    changes: dict[str, Any] = {}
+    if deployment.declares_prices:
+        changes.update(tiers=(), cache_read_price=None, cache_write_price=None, audio_input_price=None)
+        changes.update(audio_output_price=None, reasoning_price=None, odd_price=False)
+    for field, attribute in (
+        ("input_price", "input_cost_per_token"),
+        ("output_price", "output_cost_per_token"),
+        ("cache_read_price", "cache_read_input_token_cost"),
+        ("cache_write_price", "cache_creation_input_token_cost"),
+    ):
+        value = getattr(deployment, attribute)
+        if value is not None:
+            changes[field] = value * NANO
+    if deployment.max_output_tokens is not None:
+        changes["max_output"] = deployment.max_output_tokens
+    if deployment.max_input_tokens is not None:
+        changes["max_input"] = deployment.max_input_tokens
+        changes["window"] = deployment.max_input_tokens + (deployment.max_output_tokens or 0)
+    if deployment.context_window is not None:
+        changes["window"] = deployment.context_window
+        changes.setdefault("max_input", min(facts.max_input or deployment.context_window, deployment.context_window))
+    if deployment.supports:
+        lacks = facts.lacks
+        for name, supported in deployment.supports.items():
+            bit = cap.CAPABILITIES[name]
+            lacks = lacks & ~bit if supported else lacks | bit
+        changes["lacks"] = lacks
+    return replace(facts, **changes) if changes else facts
+
+
+def price_in_callbacks(kwargs: dict[str, Any], candidate: Any) -> None:
+    """Make litellm's own cost (callbacks, ``response_cost``) use the prices the deployment declares.
+
+    litellm's way of passing prices registers them for the *model*, for every other user of it, on each call. Its
+    routers' way is a price under the deployment's own id, which only calls that carry the id in their metadata see.
+    """
+    import litellm
+
+    key = f"router_plugin/{candidate.name}/{candidate.input_price:g}/{candidate.output_price:g}"
+    if key not in litellm.model_cost:
+        litellm.model_cost[key] = {
+            "litellm_provider": candidate.provider,
+            "mode": "chat",
+            "input_cost_per_token": candidate.input_price / NANO,
+            "output_cost_per_token": candidate.output_price / NANO,
+            **{
+                name: price / NANO
+                for name, price in (
+                    ("cache_read_input_token_cost", candidate.facts.cache_read_price),
+                    ("cache_creation_input_token_cost", candidate.facts.cache_write_price),
+                )
+                if price is not None
+            },
+        }
+    metadata = kwargs.get("metadata")
+    info = {"id": key, "input_cost_per_token": candidate.input_price / NANO}
+    kwargs["metadata"] = {**(metadata if isinstance(metadata, dict) else {}), "model_info": info}
+
+
+def forget_prices() -> None:
+    """Take back what ``price_in_callbacks`` put into litellm's price map."""
+    import litellm
+
+    for key in [key for key in litellm.model_cost if key.startswith("router_plugin/")]:
+        del litellm.model_cost[key]

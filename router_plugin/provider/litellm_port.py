@@ -1,0 +1,208 @@
+"""litellm behind the port: one attempt is one call of ``litellm.completion`` or ``acompletion``.
+
+litellm's and the SDKs' own retries are switched off (``max_retries=0``); usage of streams is asked for and hidden
+again; nothing is ever routed twice (``INSIDE``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+from ..records import Answered, Attempt, Candidate, Failed, ModelFacts, Request, Usage
+from ..spec.deployment import Deployment
+from . import catalog
+from .streams import Peeked, apeek, peek
+from .tap import INSIDE, TAP, WATCHDOG, AsyncGuard, Guard
+from .translate import failed
+from .usage import cost_of, output_text, read_usage, tokens_of_text
+
+# litellm's own default; only attempts that may take longer have to say so. Values above it are rounded up to minutes,
+# because litellm makes and keeps a new HTTP client for every time-out it has not met.
+_LITELLM_TIMEOUT_S = 590.0
+_SKIP_MCP = "_skip_mcp_handler"
+
+
+class LitellmProvider:
+    """The real thing. Stateless: one instance serves all routers."""
+
+    def facts(self, deployment: Deployment) -> ModelFacts:
+        return catalog.facts_of(deployment)
+
+    def stamp(self) -> int:
+        return catalog.stamp()
+
+    def count_tokens(self, model: str, request: Request) -> int:
+        """Exact tokens by litellm's tokeniser for the model (o200k where it has none of the model's own)."""
+        import litellm
+
+        name = model if model.startswith(("openai/", "gpt", "o1", "o3", "o4")) else "gpt-4o"
+        messages = [m if isinstance(m, dict) else m.model_dump() for m in request.messages]
+        counted = litellm.token_counter(
+            model=name, messages=messages, tools=list(request.tools) if request.tools else None,
+            use_default_image_token_count=True,
+        )
+        return int(counted)
+
+    def call(self, attempt: Attempt) -> Answered | Failed:
+        import litellm
+
+        started = time.monotonic()
+        guard = Guard(started + _until_first(attempt))
+        TAP.hold()
+        token = INSIDE.set(guard)
+        WATCHDOG.watch(guard)
+        answered = False
+        try:
+            response = litellm.completion(**request_kwargs(attempt))
+            if not attempt.stream or not hasattr(response, "received_finish_reason"):
+                return _checked(response, attempt, guard)
+            peeked = peek(response, attempt, guard, started)
+            answered = isinstance(peeked, Peeked)
+            return Answered(peeked, peeked.ttft_s) if isinstance(peeked, Peeked) else peeked
+        except Exception as error:
+            return _failed(error, attempt, guard)
+        finally:
+            INSIDE.reset(token)
+            guard.active = False
+            if not answered:
+                WATCHDOG.forget(guard)
+            TAP.release()
+
+    async def acall(self, attempt: Attempt) -> Answered | Failed:
+        import litellm
+
+        started = time.monotonic()
+        guard = AsyncGuard(started + _until_first(attempt), asyncio.get_running_loop())
+        guard.task = asyncio.current_task()
+        TAP.hold()
+        token = INSIDE.set(guard)
+        guard.arm()
+        answered = False
+        try:
+            response = await litellm.acompletion(**request_kwargs(attempt))
+            if not attempt.stream or not hasattr(response, "received_finish_reason"):
+                return _checked(response, attempt, guard)
+            peeked = await apeek(response, attempt, guard, started)
+            answered = isinstance(peeked, Peeked)
+            return Answered(peeked, peeked.ttft_s) if isinstance(peeked, Peeked) else peeked
+        except asyncio.CancelledError as error:
+            if guard.ours():
+                return _failed(error, attempt, guard)
+            raise
+        except Exception as error:
+            return _failed(error, attempt, guard)
+        finally:
+            INSIDE.reset(token)
+            guard.active = False
+            if not answered:
+                guard.disarm()
+            TAP.release()
+
+    def bill(self, response: Any, candidate: Candidate, request: Request) -> tuple[int, Usage]:
+        """What an answer cost in nano-dollars, and its usage: litellm's own figure where it has one and the deployment
+        declares no price; else usage × prices; else an estimate from the text."""
+        usage = read_usage(response)
+        if usage is None:
+            usage = Usage(request.estimate, tokens_of_text(output_text(response)), exact=False)
+        elif not candidate.own_price:
+            cost = (getattr(response, "_hidden_params", None) or {}).get("response_cost")
+            if isinstance(cost, (int, float)) and 0 < cost < 1e9:
+                return round(cost * 1e9), usage
+        return round(cost_of(candidate, usage)), usage
+
+
+def _until_first(attempt: Attempt) -> float:
+    if attempt.stream and attempt.ttft_timeout_s is not None:
+        return min(attempt.timeout_s, attempt.ttft_timeout_s)
+    return attempt.timeout_s
+
+
+def request_kwargs(attempt: Attempt) -> dict[str, Any]:
+    """litellm's keyword arguments for one attempt: the caller's, the deployment's endpoint, and our few."""
+    kwargs, deployment = dict(attempt.kwargs), attempt.candidate.deployment
+    if attempt.number > 1:  # litellm's bookkeeping belongs to one attempt
+        kwargs.pop("litellm_logging_obj", None)
+        kwargs.pop("litellm_call_id", None)
+    kwargs["model"] = deployment.model
+    kwargs["max_retries"] = 0
+    if deployment.params:
+        kwargs.update(deployment.params)
+    if deployment.api_base is not None:
+        kwargs["api_base"] = deployment.api_base
+    if deployment.api_key is not None:
+        kwargs["api_key"] = _secret(deployment.api_key.get_secret_value(), deployment.name)
+    if deployment.api_version is not None:
+        kwargs["api_version"] = deployment.api_version
+    if deployment.organization is not None:
+        kwargs["organization"] = deployment.organization
+    if deployment.extra_headers:
+        kwargs["extra_headers"] = {**(kwargs.get("extra_headers") or {}), **deployment.extra_headers}
+    if attempt.cap is not None:
+        kwargs["max_completion_tokens" if "max_completion_tokens" in kwargs else "max_tokens"] = attempt.cap
+    if attempt.timeout_s > _LITELLM_TIMEOUT_S:
+        kwargs["timeout"] = 60.0 * (attempt.timeout_s // 60 + 2)
+    if attempt.stream:
+        kwargs["stream_options"] = {**(kwargs.get("stream_options") or {}), "include_usage": True}
+    tools = kwargs.get("tools")
+    if tools and not any(isinstance(tool, dict) and tool.get("type") == "mcp" for tool in tools):
+        kwargs[_SKIP_MCP] = True  # without it any tool makes litellm import the `mcp` package
+    if attempt.candidate.own_price and attempt.candidate.facts.input_price is not None:
+        catalog.price_in_callbacks(kwargs, attempt.candidate)
+    return kwargs
+
+
+def _secret(value: str, deployment: str) -> str:
+    if not value.startswith("os.environ/"):
+        return value
+    import os
+
+    name = value.removeprefix("os.environ/")
+    found = os.environ.get(name)
+    if not found:
+        import litellm
+
+        raise litellm.AuthenticationError(
+            message=f"deployment {deployment!r} reads its api_key from the environment variable {name}, which is not set",
+            llm_provider="router_plugin",
+            model=deployment,
+        )
+    return found
+
+
+def _checked(response: Any, attempt: Attempt, guard: Guard) -> Answered | Failed:
+    """A whole answer, or the failure it really is: a 200 without choices is none."""
+    choices = getattr(response, "choices", None)
+    if isinstance(choices, list) and not choices:
+        return _failed(_bad_answer("the answer has no choices", attempt), attempt, guard, "bad_answer", response)
+    return Answered(response)
+
+
+def _bad_answer(what: str, attempt: Attempt) -> Exception:
+    import litellm
+
+    deployment = attempt.candidate.deployment
+    return litellm.APIError(  # type: ignore[no-any-return]
+        status_code=502, message=what, llm_provider=attempt.candidate.provider, model=deployment.model
+    )
+
+
+def _failed(
+    error: BaseException, attempt: Attempt, guard: Guard, kind: str | None = None, response: Any = None
+) -> Failed:
+    if guard.fired:
+        import litellm
+
+        cut = litellm.Timeout(
+            message=f"no answer within {_until_first(attempt):.3g} s (deployment {attempt.candidate.name!r})",
+            model=attempt.candidate.deployment.model,
+            llm_provider=attempt.candidate.provider,
+        )
+        cut.__cause__ = error if isinstance(error, Exception) else None
+        error = cut
+    facts = failed(error, time.time(), guard.fired, guard.status)
+    if kind is None:
+        return facts
+    return Failed(error, kind, True, None, facts.status, usage=read_usage(response))
+

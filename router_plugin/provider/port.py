@@ -1,0 +1,26 @@
+"""Who answers: the Protocol between carrying out a call and whatever carries it to a provider."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from ..records import Answered, Attempt, Failed, ModelFacts, Usage
+from ..spec.deployment import Deployment
+
+
+class Provider(Protocol):
+    """Calls deployments and knows their catalogue.
+
+    ``call``/``acall`` never raise an Exception for a provider's failure: they return ``Failed``. BaseExceptions
+    (cancellation, KeyboardInterrupt) pass through.
+    """
+
+    def call(self, attempt: Attempt) -> Answered | Failed: ...
+    async def acall(self, attempt: Attempt) -> Answered | Failed: ...
+    def facts(self, deployment: Deployment) -> ModelFacts: ...
+    def stamp(self) -> int: ...
+    def count_tokens(self, model: str, messages: Sequence[Any], tools: Sequence[Any] | None) -> int: ...
+    def usage(self, response: Any) -> Usage | None: ...
+    def cost_nano(self, response: Any) -> int | None: ...
+    def output_text(self, response: Any) -> str: ...

@@ -1,0 +1,251 @@
+"""litellm's streams: waiting for the first content, and the class that a routed stream becomes.
+
+A routed stream stays litellm's own object: its class is replaced by a subclass of ``CustomStreamWrapper``, so
+``isinstance`` and every attribute go on working. After the first content the cost of a chunk is one Python call.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from ..records import Attempt, Failed, Usage
+from .tap import WATCHDOG, AsyncGuard, Guard
+from .translate import failed
+from .usage import output_text, read_usage
+
+if TYPE_CHECKING:
+    from ..call.streams import Handover
+
+
+@dataclass(slots=True)
+class Peeked:
+    """A stream at its first content: the chunks read so far are handed over first."""
+
+    source: Any
+    prefix: deque[Any]
+    guard: Guard
+    ttft_s: float | None
+
+
+def peek(stream: Any, attempt: Attempt, guard: Guard, started: float) -> Peeked | Failed:
+    """Read up to the first content (or the whole stream under ``buffer``). What breaks before is a failed attempt."""
+    _hide_usage(stream, attempt)
+    read = type(stream).__next__
+    prefix: deque[Any] = deque()
+    ttft = None
+    while True:
+        try:
+            chunk = read(stream)
+        except StopIteration:
+            break
+        prefix.append(chunk)
+        problem = _incomplete(stream, chunk)
+        if problem:
+            return _broken(problem, attempt, stream)
+        if ttft is None and has_content(chunk):
+            now = time.monotonic()
+            ttft = now - started
+            guard.streaming(now, attempt.deadline, attempt.stall_timeout_s)
+            WATCHDOG.watch(guard)
+            if not attempt.buffer:
+                return Peeked(stream, prefix, guard, ttft)
+    if not prefix:
+        return _broken("the stream was empty", attempt, stream)
+    return Peeked(stream, prefix, guard, ttft)
+
+
+async def apeek(stream: Any, attempt: Attempt, guard: AsyncGuard, started: float) -> Peeked | Failed:
+    """``peek`` with awaits."""
+    _hide_usage(stream, attempt)
+    read = type(stream).__anext__
+    prefix: deque[Any] = deque()
+    ttft = None
+    while True:
+        try:
+            chunk = await read(stream)
+        except StopAsyncIteration:
+            break
+        prefix.append(chunk)
+        problem = _incomplete(stream, chunk)
+        if problem:
+            return _broken(problem, attempt, stream)
+        if ttft is None and has_content(chunk):
+            now = time.monotonic()
+            ttft = now - started
+            guard.streaming(now, attempt.deadline, attempt.stall_timeout_s)
+            guard.arm()
+            if not attempt.buffer:
+                return Peeked(stream, prefix, guard, ttft)
+    if not prefix:
+        return _broken("the stream was empty", attempt, stream)
+    return Peeked(stream, prefix, guard, ttft)
+
+
+def _hide_usage(stream: Any, attempt: Attempt) -> None:
+    """We asked the provider for usage; where the caller did not, litellm keeps it to itself."""
+    asked = attempt.kwargs.get("stream_options")
+    if not (isinstance(asked, dict) and asked.get("include_usage")):
+        stream.stream_options = asked
+        stream.send_stream_usage = False
+
+
+def _broken(what: str, attempt: Attempt, stream: Any) -> Failed:
+    import litellm
+
+    error = litellm.APIError(
+        status_code=502, message=what, llm_provider=attempt.candidate.provider, model=attempt.candidate.deployment.model
+    )
+    return Failed(error, "bad_answer", True, None, 502, getattr(stream, "response_uptil_now", ""))
+
+
+def has_content(chunk: Any) -> bool:
+    """Whether a chunk hands anything to the caller: text, a tool call, reasoning, audio, or the end."""
+    for choice in chunk.choices:
+        delta = choice.delta
+        if choice.finish_reason or delta.content or delta.tool_calls:
+            return True
+        if getattr(delta, "reasoning_content", None) or delta.function_call or getattr(delta, "audio", None):
+            return True
+    return False
+
+
+def _incomplete(source: Any, chunk: Any) -> str | None:
+    """litellm makes up a "stop" where the provider sent no finish reason: such an end is a break."""
+    choices = chunk.choices
+    if (
+        choices
+        and choices[0].finish_reason
+        and source.received_finish_reason is None
+        and source.intermittent_finish_reason is None
+        and source.custom_llm_provider != "cached_response"
+    ):
+        return "the stream ended without a finish reason"
+    return None
+
+
+class LitellmStreams:
+    """What a handover asks about litellm's streams."""
+
+    def usage(self, source: Any) -> Usage | None:
+        """The usage the provider reported, from the last chunk that has one."""
+        for chunk in reversed(source.chunks):
+            usage = read_usage(chunk)
+            if usage is not None:
+                return usage
+        return None
+
+    def text(self, source: Any) -> str:
+        """All output received so far."""
+        return "".join(output_text(chunk) for chunk in source.chunks)
+
+    def translate(self, error: BaseException, guard: Any) -> Failed:
+        return failed(error, time.time(), guard.fired)
+
+    def restart_chunk(self, source: Any) -> Any:
+        """The marked chunk that tells the caller to discard what came before."""
+        from litellm.types.utils import ModelResponseStream
+
+        chunk = ModelResponseStream(model=source.model, choices=[])
+        chunk.router_event = "restart"
+        return chunk
+
+    def ended(self, guard: Any) -> None:
+        if isinstance(guard, AsyncGuard):
+            guard.disarm()
+        else:
+            WATCHDOG.forget(guard)
+
+
+@lru_cache(maxsize=1)
+def routed_stream_class() -> type:
+    """The subclass of litellm's stream that a routed stream becomes (made on first use: litellm loads late)."""
+    from litellm import CustomStreamWrapper
+
+    read, aread, drop = CustomStreamWrapper.__next__, CustomStreamWrapper.__anext__, CustomStreamWrapper.__del__
+
+    class RoutedStream(CustomStreamWrapper):  # type: ignore[misc]
+        """A litellm stream whose end, however it comes, settles its attempt."""
+
+        _handover: Handover
+
+        def __next__(self) -> Any:
+            over = self._handover
+            if over.prefix:
+                return over.prefix.popleft()
+            if over.done:
+                raise StopIteration
+            source = over.source
+            try:
+                chunk = read(source)
+            except StopIteration:
+                over.finish()
+                raise
+            except Exception as error:
+                return over.mend(error)
+            over.guard.progress += 1
+            choices = chunk.choices
+            if choices and choices[0].finish_reason and _incomplete(source, chunk):
+                return over.mend(EOFError("the stream ended without a finish reason"))
+            return chunk
+
+        async def __anext__(self) -> Any:
+            over = self._handover
+            if over.prefix:
+                return over.prefix.popleft()
+            if over.done:
+                raise StopAsyncIteration
+            source = over.source
+            try:
+                chunk = await aread(source)
+            except StopAsyncIteration:
+                over.finish()
+                raise
+            except Exception as error:
+                return await over.amend(error)
+            except BaseException:
+                over.abandon()
+                raise
+            over.guard.progress += 1
+            choices = chunk.choices
+            if choices and choices[0].finish_reason and _incomplete(source, chunk):
+                return await over.amend(EOFError("the stream ended without a finish reason"))
+            return chunk
+
+        def close(self) -> None:
+            """End the stream early: what came so far is settled, the connection is given back."""
+            self._handover.abandon()
+            self._handover.guard.drop()
+
+        async def aclose(self) -> None:
+            over = self._handover
+            over.abandon()
+            if over.guard.response is not None:
+                await over.guard.response.aclose()
+            await CustomStreamWrapper.aclose(over.source)
+
+        def __enter__(self) -> Any:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            self.close()
+
+        async def __aenter__(self) -> Any:
+            return self
+
+        async def __aexit__(self, *_: object) -> None:
+            await self.aclose()
+
+        def __del__(self) -> None:
+            over = self.__dict__.get("_handover")
+            if over is not None:
+                if not over.done:
+                    over.abandon()
+                    over.guard.drop()
+            drop(self)
+
+    return RoutedStream
+

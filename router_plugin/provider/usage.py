@@ -1,0 +1,110 @@
+"""Tokens and text of an answer, whoever made it: litellm's and the OpenAI SDK's objects, Anthropic's, plain dicts.
+
+Usage that is missing, negative or not a number is no usage: the caller then estimates from the text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ..records import Candidate, Usage
+
+
+def field(source: Any, name: str) -> Any:
+    """``source[name]`` or ``source.name``; None where there is neither."""
+    if isinstance(source, Mapping):
+        return source.get(name)
+    return getattr(source, name, None)
+
+
+def _count(source: Any, *names: str) -> int | None:
+    for name in names:
+        value = field(source, name)
+        if value is not None:
+            ok = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 1e12
+            return int(value) if ok else None
+    return None
+
+
+def read_usage(answer: Any) -> Usage | None:
+    """The usage an answer carries; None where it carries none that can be believed."""
+    usage = field(answer, "usage")
+    if usage is None:
+        return None
+    prompt = _count(usage, "prompt_tokens", "input_tokens")
+    completion = _count(usage, "completion_tokens", "output_tokens")
+    if prompt is None or completion is None or prompt + completion == 0:
+        return None
+    result = Usage(prompt, completion)
+    details = field(usage, "prompt_tokens_details") or field(usage, "input_tokens_details")
+    if details is not None:
+        result.cached_tokens = _count(details, "cached_tokens") or 0
+        result.audio_input_tokens = _count(details, "audio_tokens") or 0
+    written = _count(usage, "cache_creation_input_tokens")
+    if written:
+        result.cache_write_tokens = written
+    read = _count(usage, "cache_read_input_tokens")
+    if read:
+        result.cached_tokens = max(result.cached_tokens, read)
+    details = field(usage, "completion_tokens_details") or field(usage, "output_tokens_details")
+    if details is not None:
+        result.reasoning_tokens = _count(details, "reasoning_tokens") or 0
+        result.audio_output_tokens = _count(details, "audio_tokens") or 0
+    return result
+
+
+def cost_of(candidate: Candidate, usage: Usage) -> float:
+    """What the usage costs at the candidate's prices, nano-dollars.
+
+    litellm's convention: ``prompt_tokens`` include what was read from and written to a cache.
+    """
+    facts = candidate.facts
+    price_in, price_out = candidate.input_price, candidate.output_price
+    for threshold, above_in, above_out in facts.tiers:
+        if usage.input_tokens > threshold:
+            price_in, price_out = above_in, above_out
+    cached = min(usage.cached_tokens, usage.input_tokens)
+    written = min(usage.cache_write_tokens, usage.input_tokens - cached)
+    audio = min(usage.audio_input_tokens, usage.input_tokens - cached - written)
+    cost = (usage.input_tokens - cached - written - audio) * price_in
+    cost += cached * _or(facts.cache_read_price, price_in) + written * _or(facts.cache_write_price, price_in)
+    cost += audio * _or(facts.audio_input_price, price_in)
+    spoken = min(usage.audio_output_tokens, usage.output_tokens)
+    thought = min(usage.reasoning_tokens, usage.output_tokens - spoken)
+    cost += (usage.output_tokens - spoken - thought) * price_out
+    return cost + spoken * _or(facts.audio_output_price, price_out) + thought * _or(facts.reasoning_price, price_out)
+
+
+def _or(price: float | None, default: float) -> float:
+    return default if price is None else price
+
+
+def tokens_of_text(text: str) -> int:
+    """Estimated tokens of a piece of output: bytes/4 for ASCII, bytes/3 beyond, rounded up."""
+    if not text:
+        return 0
+    return -(-len(text) // 4) if text.isascii() else -(-len(text.encode("utf-8", "surrogatepass")) // 3)
+
+
+def output_text(answer: Any) -> str:
+    """All text that an answer or a chunk holds (content, reasoning, tool arguments), for estimating its tokens."""
+    parts: list[str] = []
+    for choice in _items(field(answer, "choices")):
+        message = field(choice, "message") or field(choice, "delta")
+        if message is None:
+            text = field(choice, "text")
+            parts += [text] if isinstance(text, str) else []
+            continue
+        parts += [v for v in (field(message, "content"), field(message, "reasoning_content")) if isinstance(v, str)]
+        for call in _items(field(message, "tool_calls")):
+            function = field(call, "function")
+            parts += [v for v in (field(function, "name"), field(function, "arguments")) if isinstance(v, str)]
+    for block in _items(field(answer, "content")):
+        text = field(block, "text")
+        parts += [text] if isinstance(text, str) else []
+    return "".join(parts)
+
+
+def _items(value: Any) -> Iterable[Any]:
+    return value if isinstance(value, (list, tuple)) else ()

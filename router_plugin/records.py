@@ -1,0 +1,218 @@
+"""Frozen values that flow through a call. Money is in nano-dollars, prices in nano-dollars per token, times in seconds.
+
+``Candidate`` is a deployment with everything that can be known about it before a request arrives; ``Request`` what a
+request needs; ``Decision`` the candidates that may take it, in order; ``Attempt`` and ``Wait`` what
+the plan asks of a driver; ``Answered`` and ``Failed`` what the driver reports back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .spec.deployment import Deployment
+    from .spec.policy import Policy
+
+UNBOUNDED = 1 << 62
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """What the provider's catalogue says of a model; None is "not known".
+
+    Prices in nano-dollars per token; ``caps``/``lacks`` are masks of what it certainly can / certainly cannot do.
+    ``odd_price`` marks models with a price that is not per token (per image, second, query …).
+    ``tiers`` are ``(threshold_input_tokens, input_price, output_price)``, dearest last. ``priority_factor`` is the
+    dearest service tier's price over the base price.
+    """
+
+    provider: str | None = None
+    input_price: float | None = None
+    output_price: float | None = None
+    cache_read_price: float | None = None
+    cache_write_price: float | None = None
+    audio_input_price: float | None = None
+    audio_output_price: float | None = None
+    reasoning_price: float | None = None
+    tiers: tuple[tuple[int, float, float], ...] = ()
+    max_input: int | None = None
+    max_output: int | None = None
+    window: int | None = None
+    caps: int = 0
+    lacks: int = 0
+    odd_price: bool = False
+    priority_factor: float = 1.0
+    known: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidate:
+    """A deployment made ready for deciding. Compared by identity.
+
+    ``input_price`` / ``output_price`` are the base prices; ``guard_input`` / ``guard_output`` the dearest that a plain
+    request (no cache marks, no service tier, no audio, at most ``tier_from`` input tokens) may meet. ``blend`` is USD
+    per million tokens at (3·input + output)/4.
+    """
+
+    index: int
+    name: str
+    deployment: Deployment
+    facts: ModelFacts
+    provider: str
+    model_part: str
+    quality: float | None
+    quality_is_guess: bool
+    priced: bool
+    input_price: float
+    output_price: float
+    guard_input: float
+    guard_output: float
+    tier_from: int
+    blend: float
+    lacks: int
+    max_input: int
+    window: int
+    max_output: int | None
+    own_price: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What deciding reads of a call. Token figures are of the input; ``upper`` is a true bound, ``low`` a safe floor.
+
+    ``keys`` holds ``user``, ``extra`` and ``metadata``, which budget keys are paths into. ``exact_counts`` memoises tokenisation.
+    """
+
+    needs: int
+    estimate: int
+    upper: int
+    low: int
+    cap: int | None
+    n: int
+    stream: bool
+    messages: Sequence[Any] = ()
+    tools: Sequence[Any] | None = None
+    user: str | None = None
+    cache_marks: bool = False
+    service_tier: str | None = None
+    keys: Mapping[str, Any] = field(default_factory=dict)
+    exact_counts: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """Why a candidate may not take the request. ``kind``: "hard" never yields, "soft" yields to ``on_infeasible``,
+    "live" yields when nothing else is left. ``detail`` holds the numbers for the message."""
+
+    candidate: Candidate
+    code: str
+    kind: str
+    detail: tuple[Any, ...] = ()
+
+
+# A candidate that may take the request, while a decision is being made: a plain tuple, because making an object for
+# every candidate of every request would be most of the decision's time.
+#   (candidate, estimate, bound, cap, quality)
+# ``estimate`` expected and ``bound`` worst-case cost in nano-dollars; ``cap`` the output cap that this router has to set
+# for the bound to hold, None where none is needed; ``quality`` the prediction, None where there is none.
+Row = tuple[Candidate, float, float, "int | None", "float | None"]
+# A row in the ranking, with its score (higher is better).
+Ranked = tuple[float, Row]
+
+
+@dataclass(slots=True)
+class Decision:
+    """All that may take the request, best first, and everything that was left out."""
+
+    ranking: list[Ranked]
+    rejections: list[Rejection]
+    policy: Policy
+    request: Request
+    waived: tuple[str, ...] = ()
+    objective: Policy | None = None  # the policy the ranking was made under, where it is not ``policy``
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One call of one deployment.
+
+    ``cap`` is the output cap to set, None for none; ``timeout_s`` this attempt's whole time (of a stream: until its
+    first content chunk), ``deadline`` the call's, monotonic; ``ttft_timeout_s`` and ``stall_timeout_s`` are those of a
+    stream; ``buffer`` asks for the whole stream before any of it is handed over.
+    """
+
+    candidate: Candidate
+    number: int
+    kwargs: dict[str, Any]
+    cap: int | None
+    timeout_s: float
+    deadline: float
+    ttft_timeout_s: float | None
+    stall_timeout_s: float | None
+    stream: bool
+    buffer: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Sleep before going on."""
+
+    seconds: float
+    reason: str
+
+
+@dataclass(slots=True)
+class Usage:
+    """Tokens as billed. ``exact`` is False where they had to be estimated."""
+
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int = 0
+    cache_write_tokens: int = 0
+    audio_input_tokens: int = 0
+    audio_output_tokens: int = 0
+    reasoning_tokens: int = 0
+    exact: bool = True
+
+
+@dataclass(slots=True)
+class Answered:
+    """A provider answered: ``response`` is its own object, a stream already at its first content chunk."""
+
+    response: Any
+    ttft_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Facts of a failure, not a class of it.
+
+    ``kind`` one of: rate_limit, overloaded, server, timeout, connection, context_window, content_policy, credential,
+    not_found, quota, unsupported, bad_request, bad_answer, empty_answer, cancelled, unknown.
+    ``billed`` says whether the provider may bill for it; ``retry_after_s`` is the provider's own wish.
+    """
+
+    error: BaseException
+    kind: str
+    billed: bool = False
+    retry_after_s: float | None = None
+    status: int | None = None
+    partial_text: str = ""
+    usage: Usage | None = None
+
+
+@dataclass(slots=True)
+class AttemptRecord:
+    """What happened to one attempt; part of a ``RouteResult``. Latencies in ms, cost in USD."""
+
+    deployment: str
+    model: str
+    outcome: str
+    latency_ms: float | None = None
+    ttft_ms: float | None = None
+    cost_usd: float = 0.0
+    error: str | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None

@@ -1,0 +1,221 @@
+"""``RouteResult``: the record of one decision or call, readable while the call runs and after it."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from .decide.decision import objective_name
+from .decide.ranking import predicted
+from .decide.reasons import reason
+from .snapshot import PRIOR_ITL_MS, PRIOR_TTFT_MS
+from .records import AttemptRecord, Decision
+
+_prefix = os.urandom(6).hex()
+_numbers = itertools.count(1)
+
+
+def _renew_prefix() -> None:
+    global _prefix
+    _prefix = os.urandom(6).hex()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_prefix)
+
+
+@dataclass(frozen=True, slots=True)
+class SelectedTarget:
+    """One target of a decision, with its traffic weight (1.0 where there is no split)."""
+
+    model_name: str
+    weight: float = 1.0
+
+
+class RouteResult:
+    """What was decided and what came of it.
+
+    ``model`` litellm model string served (or first choice of ``route``); ``deployment`` its name; ``ranking`` names, best
+    first; ``rejected`` name → reason with its numbers; ``scores`` name → score (higher is better); ``matched_rule`` the
+    rule that matched, None without rules; ``selected_targets``; ``estimated_cost_usd`` expectation for the first choice;
+    ``cost_usd`` what the call has cost, all attempts; ``attempts``; ``output_cap`` the cap this router set, or None;
+    ``waived`` constraints that were set aside; ``router``, ``version``, ``request_id``; ``objective`` and ``notes`` in
+    words. Everything is worked out when it is read.
+    """
+
+    __slots__ = ("_decisions", "_id", "attempts", "cost_nano", "matched_rule", "output_cap", "router", "served", "version")
+
+    def __init__(self, router: str, version: int, decisions: list[Decision]) -> None:
+        self.router = router
+        self.version = version
+        self._decisions = decisions
+        self._id = (_prefix, next(_numbers))
+        self.attempts: list[AttemptRecord] = []
+        self.cost_nano = 0
+        self.output_cap: int | None = None
+        self.served: tuple[str, str] | None = None  # (deployment name, model string)
+        self.matched_rule: Any = None
+
+    @staticmethod
+    def of(source: Any) -> RouteResult | None:
+        """The record of a routed call, from its response, stream or exception; None where there is none."""
+        if isinstance(source, RouteResult):
+            return source
+        found = getattr(source, "route_result", None)
+        if isinstance(found, RouteResult):
+            return found
+        hidden = getattr(source, "_hidden_params", None)
+        found = hidden.get("route_result") if isinstance(hidden, Mapping) else None
+        return found if isinstance(found, RouteResult) else RECENT.find(source)
+
+    @property
+    def request_id(self) -> str:
+        return f"{self._id[0]}-{self._id[1]:x}"
+
+    @property
+    def deployment(self) -> str | None:
+        if self.served is not None:
+            return self.served[0]
+        ranking = self.ranking
+        return ranking[0] if ranking else None
+
+    @property
+    def model(self) -> str | None:
+        if self.served is not None:
+            return self.served[1]
+        first = self._first()
+        return first[0].deployment.model if first else None
+
+    def _first(self) -> Any:
+        return next((decision.ranking[0][1] for decision in self._decisions if decision.ranking), None)
+
+    @property
+    def ranking(self) -> list[str]:
+        names = (row[0].name for decision in self._decisions for _, row in decision.ranking)
+        return list(dict.fromkeys(names))
+
+    @property
+    def scores(self) -> dict[str, float]:
+        return {row[0].name: score for d in reversed(self._decisions) for score, row in d.ranking}
+
+    @property
+    def qualities(self) -> dict[str, float]:
+        """Predicted quality of every candidate in the ranking; those without one carry the guess from the price."""
+        return {row[0].name: predicted(row) for d in reversed(self._decisions) for _, row in d.ranking}
+
+    @property
+    def rejected(self) -> dict[str, str]:
+        ranked = set(self.ranking)
+        found = {r.candidate.name: reason(r) for d in reversed(self._decisions) for r in reversed(d.rejections)}
+        return {name: why for name, why in reversed(found.items()) if name not in ranked or why.startswith("budget")}
+
+    @property
+    def selected_targets(self) -> list[SelectedTarget]:
+        name = self.deployment
+        return [SelectedTarget(name)] if name is not None else []
+
+    @property
+    def estimated_cost_usd(self) -> float | None:
+        first = self._first()
+        return first[1] / 1e9 if first and first[0].priced else None
+
+    @property
+    def cost_usd(self) -> float:
+        return self.cost_nano / 1e9
+
+    @property
+    def waived(self) -> list[str]:
+        return [name for decision in self._decisions for name in decision.waived]
+
+    @property
+    def objective(self) -> str:
+        decision = self._decisions[0]
+        return objective_name(decision.objective or decision.policy)
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader should know: guesses, priors, and how many candidates there were."""
+        notes = []
+        rows = [row for decision in self._decisions for _, row in decision.ranking]
+        guessed = [row[0].name for row in rows if row[4] is None]
+        if guessed:
+            notes.append(f"quality guessed from the price: {', '.join(guessed[:8])}")
+        policy = self._decisions[0].policy
+        if policy.weights is not None and (policy.weights.t or policy.weights.i):
+            notes.append(f"times not measured yet count as TTFT {PRIOR_TTFT_MS:g} ms, ITL {PRIOR_ITL_MS:g} ms")
+        return notes
+
+    def model_dump(self) -> dict[str, Any]:
+        """The record as plain values (JSON-ready)."""
+        rule = self.matched_rule
+        return {
+            "request_id": self.request_id,
+            "router": self.router,
+            "version": self.version,
+            "model": self.model,
+            "deployment": self.deployment,
+            "ranking": self.ranking,
+            "rejected": self.rejected,
+            "scores": {name: None if score == float("-inf") else score for name, score in self.scores.items()},
+            "matched_rule": getattr(rule, "name", None),
+            "selected_targets": [asdict(target) for target in self.selected_targets],
+            "estimated_cost_usd": self.estimated_cost_usd,
+            "cost_usd": self.cost_usd,
+            "attempts": [asdict(attempt) for attempt in self.attempts],
+            "output_cap": self.output_cap,
+            "waived": self.waived,
+            "objective": self.objective,
+            "notes": self.notes,
+        }
+
+    def model_dump_json(self, indent: int | None = None) -> str:
+        import json
+
+        return json.dumps(self.model_dump(), indent=indent)
+
+    def __repr__(self) -> str:
+        return (
+            f"RouteResult(deployment={self.deployment!r}, cost_usd={self.cost_usd:.6f}, "
+            f"attempts={len(self.attempts)}, request_id={self.request_id!r})"
+        )
+
+
+class _Recent:
+    """Records of answers that cannot carry one (plain dicts of wrapped functions): the last few, by identity.
+
+    The answer is kept beside its record, so that its id cannot be taken by another object.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._kept: dict[int, tuple[Any, RouteResult]] = {}
+
+    def keep(self, answer: Any, result: RouteResult) -> None:
+        self._kept[id(answer)] = (answer, result)
+        while len(self._kept) > self._size:
+            self._kept.pop(next(iter(self._kept)), None)
+
+    def find(self, answer: Any) -> RouteResult | None:
+        kept = self._kept.get(id(answer))
+        return kept[1] if kept is not None and kept[0] is answer else None
+
+
+RECENT = _Recent(64)
+
+
+def attach(target: Any, result: RouteResult) -> None:
+    """Make ``RouteResult.of(target)`` find ``result``."""
+    hidden = getattr(target, "_hidden_params", None)
+    if isinstance(hidden, dict):
+        hidden["route_result"] = result
+        return
+    if isinstance(target, (dict, list, str, bytes, int, float, type(None))):
+        RECENT.keep(target, result)
+        return
+    try:
+        target.route_result = result
+    except (AttributeError, TypeError, ValueError):
+        RECENT.keep(target, result)

@@ -1,0 +1,463 @@
+"""``Router``: the façade. Every public method of a router is here; the work is done in the rooms behind it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from cachetools import LRUCache
+
+from .call.drivers import arun, run
+from .call.inflight import Call, InFlight, Segment
+from .call.plan import budget_error, plan
+from .call.streams import Handover
+from .clock import SYSTEM_CLOCK, Clock
+from .decide.decision import decide, situation
+from .decide.pool import make_candidates, matches, select
+from .decide.reasons import reason
+from .decide.request import read_request
+from .errors import NoCandidateError, SpecError, did_you_mean
+from .explain import explain
+from .provider.litellm_port import LitellmProvider
+from .provider.streams import LitellmStreams, routed_stream_class
+from .records import Candidate, Decision, Rejection, Request
+from .result import RouteResult, attach
+from .snapshot import Score, Scorer
+from .spec.budget import Budget
+from .spec.deployment import Deployment, normalise_model
+from .spec.options import Routing
+from .spec.policy import DEFAULT_POLICY, Policy, with_options, with_tag
+from .spec.router_spec import RouterSpec
+from .spec.strings import ModelTag, RouterString, RouterTag, parse_router_string, routes
+from .state.fleet import Fleet
+from .surface import Surface, split
+
+log = logging.getLogger("router_plugin")
+_STREAMS = LitellmStreams()
+Selection = tuple[tuple[Candidate, ...], tuple[Rejection, ...]]
+
+
+class Router:
+    """Routes litellm calls over deployments, within bounds and budgets, with fallback.
+
+    ``Router("support", models=["openai/gpt-4o-mini", Deployment(…)], budgets=[Budget(usd=5, per="day", key="user")],
+    max_cost=0.02)``. Further keywords are the options of ``Routing``, as defaults of every call. ``models="any"`` takes
+    any model litellm knows. ``scorer`` predicts quality (see ``Scorer``); ``seed`` makes its choices repeatable.
+
+    Raises: SpecError naming the field and what would be right.
+    """
+
+    def __init__(
+        self,
+        name: str = "router",
+        models: Sequence[str | Deployment | Mapping[str, Any]] | str | None = None,
+        *,
+        budgets: Sequence[Budget | Mapping[str, Any]] = (),
+        scorer: Scorer | None = None,
+        allow_request_endpoints: bool = False,
+        description: str | None = None,
+        seed: int | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+        provider: Any = None,
+        **options: Any,
+    ) -> None:
+        if models is None:
+            raise SpecError("Router: models: give a list of model names and Deployments, or models='any'")
+        made = tuple(budget if isinstance(budget, Budget) else Budget(**budget) for budget in budgets)
+        spec = RouterSpec(
+            name=name,
+            deployments=models,
+            budgets=made,
+            allow_request_endpoints=allow_request_endpoints,
+            description=description,
+            **options,
+        )
+        self._set_up(spec, scorer, seed, clock, provider)
+
+    def _set_up(self, spec: RouterSpec, scorer: Scorer | None, seed: int | None, clock: Clock, provider: Any) -> None:
+        self.spec = spec
+        self.scorer = scorer
+        self.version = 1
+        self._clock = clock
+        self._provider = provider if provider is not None else LitellmProvider()
+        self._policy = with_options(DEFAULT_POLICY, spec)
+        self._fleet = Fleet(clock, spec.budgets)
+        self._random = random.Random(seed)
+        self._lock = threading.RLock()
+        self._stamp: int | None = None
+        self._candidates: tuple[Candidate, ...] = ()
+        self._implicit: dict[str, Deployment] = {}
+        self._selections: LRUCache[tuple[Any, ...], Selection] = LRUCache(256)
+        self._base: Selection = ((), ())
+        self._scorer_failed = False
+
+    @classmethod
+    def from_spec(cls, spec: RouterSpec, **keywords: Any) -> Router:
+        """A router of a spec that exists already; keywords: ``scorer``, ``seed``, ``clock``, ``provider``."""
+        router = cls.__new__(cls)
+        router._set_up(
+            spec,
+            keywords.get("scorer"),
+            keywords.get("seed"),
+            keywords.get("clock", SYSTEM_CLOCK),
+            keywords.get("provider"),
+        )
+        return router
+
+    @classmethod
+    def from_file(cls, path: str | os.PathLike[str], **keywords: Any) -> Router:
+        """A router from one YAML, JSON or TOML file; ``os.environ/NAME`` in a key is read when a call is made.
+
+        Raises: SpecError naming the file, the field and what would be right; OSError where it cannot be read.
+        """
+        from .spec.files import load_spec
+
+        return cls.from_spec(load_spec(path), **keywords)
+
+    @property
+    def name(self) -> str:
+        return self.spec.name
+
+    def __repr__(self) -> str:
+        return f"Router({self.name!r}, {len(self.spec.deployments)} deployments, {len(self.spec.budgets)} budgets)"
+
+    # -- deciding -----------------------------------------------------------------------------------------------
+
+    def route(self, request: Mapping[str, Any] | None = None, /, **keywords: Any) -> RouteResult:
+        """Decide without calling anyone. ``request`` holds litellm's keyword arguments (``messages``, ``max_tokens``,
+        ``tools``, ``user`` …) and ours (``max_cost``, ``extra``, ``routing`` …); a plain ``{"prompt": …}`` will do.
+
+        Raises: NoCandidateError or BudgetExceededError where nothing may take it; SpecError for bad input.
+        """
+        data = {**(request or {}), **keywords}
+        if "messages" not in data:
+            data["messages"] = [{"role": "user", "content": str(data.get("prompt", ""))}]
+        data.pop("prompt", None)
+        name = data.pop("model", None)
+        call = self._prepare(name, data, {})
+        if not call.todo:
+            raise self._nothing(call)
+        return call.result
+
+    def _prepare(
+        self, name: Any, kwargs: dict[str, Any], others: Mapping[str, Router], prefer: str | None = None
+    ) -> Call:
+        """Everything up to the first attempt: parse, decide, line the candidates up. ``kwargs`` is ours to change."""
+        fallbacks = kwargs.pop("fallbacks", None)
+        surface = split(kwargs, self.spec.allow_request_endpoints)
+        request = read_request(kwargs, surface.extra)
+        segments: list[Segment] = []
+        decisions: list[Decision] = []
+        for router, policy in self._layers(name, fallbacks, surface, others, prefer):
+            segment = router._decide(policy, request)
+            segments.append(segment)
+            decisions.append(segment.decision)
+        policy = decisions[0].policy
+        now = self._clock.monotonic()
+        deadline = now + (surface.timeout_s if surface.timeout_s is not None else policy.timeout_s)
+        call = Call(
+            request,
+            kwargs,
+            policy,
+            segments,
+            RouteResult(self.name, self.version, decisions),
+            self._clock,
+            now,
+            deadline,
+            self._provider.count_tokens,
+            self._random.random,
+        )
+        call.todo = _line_up(segments)
+        if call.todo:
+            call.result.output_cap = call.todo[0][1][1][3]
+        return call
+
+    def _layers(
+        self, name: Any, fallbacks: Any, surface: Surface, others: Mapping[str, Router], prefer: str | None
+    ) -> list[tuple[Router, Policy]]:
+        """One router and policy for every tag of the name (and of litellm's ``fallbacks``)."""
+        policy = self._policy
+        if surface.options is not None or prefer is not None:
+            policy = self._with_call(self._policy, surface.options, prefer)
+        if fallbacks is None and (name is None or name == "router" or name == self.name):
+            return [(self, policy)]
+        tags = self._tags(name, fallbacks)
+        layers = []
+        for tag in tags:
+            router = self._addressed(tag, others)
+            layer = with_tag(router._policy, router._known(tag))
+            layers.append((router, self._with_call(layer, surface.options, prefer)))
+        return layers
+
+    @staticmethod
+    def _with_call(policy: Policy, options: Routing | None, prefer: str | None) -> Policy:
+        if options is not None:
+            policy = with_options(policy, options)
+        if prefer is not None:
+            from dataclasses import replace
+
+            policy = replace(policy, prefer=prefer)
+        return policy
+
+    def _tags(self, name: Any, fallbacks: Any) -> tuple[RouterTag | ModelTag, ...]:
+        if name is not None and not isinstance(name, str):
+            raise SpecError(f"model: must be a string, not {type(name).__name__}")
+        text = "router" if name is None or name == self.name else name
+        tags = parse_router_string(text).tags if routes(text) else _concrete(text)
+        for fallback in fallbacks or ():
+            if not isinstance(fallback, str):
+                raise SpecError(f"fallbacks: a routed call takes model names and router strings, not {fallback!r}")
+            tags += parse_router_string(fallback).tags if routes(fallback) else _concrete(fallback)
+        return tags
+
+    def _addressed(self, tag: RouterTag | ModelTag, others: Mapping[str, Router]) -> Router:
+        if isinstance(tag, ModelTag) or tag.name is None or tag.name == self.name:
+            router = self
+        elif tag.name in others:
+            router = others[tag.name]
+        else:
+            known = sorted({self.name, *others})
+            raise SpecError(f"unknown router {tag.name!r}{did_you_mean(tag.name, known)}; known: {', '.join(known)}")
+        if isinstance(tag, RouterTag) and tag.version is not None and tag.version != router.version:
+            raise SpecError(f"router {router.name!r} has no version {tag.version}; its version is {router.version}")
+        return router
+
+    def _known(self, tag: RouterTag | ModelTag) -> RouterTag | ModelTag:
+        """With ``models="any"`` the models a tag or call names become implicit deployments."""
+        if isinstance(tag, ModelTag) and self.spec.any_model:
+            self._admit(tag.model if tag.provider is None else f"{tag.provider}/{tag.model}")
+        elif isinstance(tag, RouterTag) and self.spec.any_model:
+            for model in tag.models:
+                self._admit(model)
+        return tag
+
+    def _admit(self, model: str) -> None:
+        """Take a model that is not listed as an implicit deployment with litellm's defaults."""
+        model = normalise_model(model)
+        with self._lock:
+            if any(matches(candidate, model) for candidate in self.candidates()):
+                return
+            if len(self._implicit) >= 1_000:
+                raise SpecError("too many different models were named in calls (1,000); list them in the router")
+            self._implicit[model] = Deployment(model)
+            self._stamp = None
+
+    def candidates(self) -> tuple[Candidate, ...]:
+        """The deployments with their facts, worked out once for each state of litellm's price map."""
+        stamp = self._provider.stamp()
+        if stamp != self._stamp:
+            with self._lock:
+                listed = (*self.spec.deployments, *self._implicit.values())
+                self._candidates = make_candidates(listed, self._provider.facts)
+                self._selections.clear()
+                self._base = select(self._candidates, self._policy)
+                self._stamp = stamp
+        return self._candidates
+
+    def _select(self, policy: Policy) -> Selection:
+        candidates = self.candidates()
+        if policy is self._policy:
+            return self._base
+        key = (
+            policy.include_models,
+            policy.include_providers,
+            policy.exclude_models,
+            policy.exclude_providers,
+            policy.max_cost_of_model,
+            policy.min_quality_of_model,
+            policy.base_model,
+            policy.unpriced,
+            policy.assumed_input_cost_per_token,
+            policy.assumed_output_cost_per_token,
+        )
+        with self._lock:
+            selection = self._selections.get(key)
+            if selection is None:
+                if self.spec.any_model:
+                    for names in policy.include_models:
+                        for model in names:
+                            self._admit(model)
+                    candidates = self.candidates()
+                selection = self._selections[key] = select(candidates, policy)
+        return selection
+
+    def _decide(self, policy: Policy, request: Request) -> Segment:
+        candidates, excluded = self._select(policy)
+        fleet = self._fleet
+        keys = fleet.ledger.keys_of(request.keys) if fleet.ledger.budgets else ()
+        left = fleet.ledger.left(keys)
+        scores = self._score(request) if self.scorer is not None else None
+        at = situation(policy, request, fleet.snapshot(), self._provider.count_tokens, left, scores)
+        return Segment(fleet, keys, decide(candidates, excluded, at))
+
+    def _score(self, request: Request) -> Sequence[Score | None] | None:
+        """What the scorer says of all candidates; a scorer that fails is reported once and does without."""
+        scorer = self.scorer
+        assert scorer is not None
+        models = [candidate.deployment.model for candidate in self._candidates]
+        try:
+            given = list(scorer.score(request, models))
+            if len(given) != len(models):
+                raise ValueError(f"a scorer must return one score a model: {len(models)} models, {len(given)} scores")
+            return [_score(value) for value in given]
+        except Exception:
+            if not self._scorer_failed:
+                self._scorer_failed = True
+                log.exception("the scorer of router %r failed; routing goes on without it (said once)", self.name)
+            return None
+
+    def _nothing(self, call: Call) -> NoCandidateError:
+        """The error for a call that nothing may take: BudgetExceededError where money alone stood in the way."""
+        rejections = [rejection for segment in call.segments for rejection in segment.decision.rejections]
+        rejected = {rejection.candidate.name: reason(rejection) for rejection in rejections}
+        error: NoCandidateError | None = None
+        if any(rejection.code == "budget" for rejection in rejections):
+            segment = next(s for s in call.segments if any(r.code == "budget" for r in s.decision.rejections))
+            assert isinstance(segment.state, Fleet)
+            refusal = segment.state.ledger.refusal(segment.keys)
+            if refusal is not None:
+                error = budget_error(refusal, rejected)
+        if error is None:
+            error = NoCandidateError(f"router {self.name!r}: no deployment may take this request:", rejected)
+        attach(error, call.result)
+        return error
+
+    # -- calling ------------------------------------------------------------------------------------------------
+
+    def completion(self, *args: Any, **kwargs: Any) -> Any:
+        """``litellm.completion`` through this router. ``model`` may be left out, a router string, or a model name."""
+        return self._completion(_named_arguments(args, kwargs), {})
+
+    async def acompletion(self, *args: Any, **kwargs: Any) -> Any:
+        """``litellm.acompletion`` through this router."""
+        return await self._acompletion(_named_arguments(args, kwargs), {})
+
+    def _completion(
+        self, kwargs: dict[str, Any], others: Mapping[str, Router], prefer: str | None = None, implicit: bool = False
+    ) -> Any:
+        call = self._begin(kwargs, others, prefer, implicit)
+        try:
+            flight = run(plan(call), self._provider, self._clock)
+        except Exception as error:
+            attach(error, call.result)
+            raise
+        return self._hand_over(flight)
+
+    async def _acompletion(
+        self, kwargs: dict[str, Any], others: Mapping[str, Router], prefer: str | None = None, implicit: bool = False
+    ) -> Any:
+        call = self._begin(kwargs, others, prefer, implicit)
+        try:
+            flight = await arun(plan(call), self._provider, self._clock)
+        except Exception as error:
+            attach(error, call.result)
+            raise
+        return self._hand_over(flight)
+
+    def _begin(self, kwargs: dict[str, Any], others: Mapping[str, Router], prefer: str | None, implicit: bool) -> Call:
+        name = kwargs.pop("model", None)
+        if implicit and isinstance(name, str):
+            self._admit(name)
+        call = self._prepare(name, kwargs, others, prefer)
+        if not call.todo:
+            raise self._nothing(call)
+        return call
+
+    def _hand_over(self, flight: InFlight) -> Any:
+        """A whole answer is settled here; a stream takes its money along."""
+        response, call = flight.response, flight.call
+        if not hasattr(response, "prefix"):
+            nano, usage = self._provider.bill(response, flight.candidate, call.request)
+            flight.finish(nano, usage, False)
+            attach(response, call.result)
+            _one_success_event(call)
+            return response
+        stream = response.source
+        handover = Handover(flight, _STREAMS, self._provider)
+        stream._handover = handover
+        stream.route_result = call.result
+        stream.__class__ = routed_stream_class()
+        _one_success_event(call)
+        return stream
+
+    def wrap(self, function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
+        """Decorate a function of ``(model, messages, **kwargs)`` shape: it is called once an attempt with the chosen
+        model. ``@router.wrap`` or ``@router.wrap(max_cost=0.01)``; sync or async, streaming or not."""
+        from .wrap import wrapped
+
+        if function is None:
+            return lambda inner: wrapped(self, inner, options)
+        return wrapped(self, function, options)
+
+    # -- looking ------------------------------------------------------------------------------------------------
+
+    def stats(self) -> dict[str, Any]:
+        """Deployment name → what has been seen of it: attempts, failures, latencies (ms), state, cost (USD)."""
+        names = {candidate.name: candidate.deployment.model for candidate in self.candidates()}
+        return self._fleet.report(names)
+
+    def budgets(self) -> list[dict[str, Any]]:
+        """Every account: ``name, key, limit_usd, settled_usd, reserved_usd, left_usd, resets_at``."""
+        return self._fleet.ledger.report()
+
+    def explain(self, source: Any) -> str:
+        """A decision, response, stream or exception as a table a person can read."""
+        result = RouteResult.of(source)
+        if result is None:
+            raise SpecError(f"explain: no record of a routed call in this {type(source).__name__}")
+        return explain(result)
+
+
+def _line_up(segments: Sequence[Segment]) -> list[Any]:
+    """All candidates of all tags in order, each deployment once."""
+    if len(segments) == 1:
+        segment = segments[0]
+        return [(segment, ranked) for ranked in segment.decision.ranking]
+    seen: set[int] = set()
+    lined = []
+    for segment in segments:
+        for ranked in segment.decision.ranking:
+            if id(ranked[1][0]) not in seen:
+                seen.add(id(ranked[1][0]))
+                lined.append((segment, ranked))
+    return lined
+
+
+def _score(value: Any) -> Score | None:
+    if value is None or isinstance(value, Score):
+        score = value
+    else:
+        score = Score(float(value))
+    if score is not None and score.quality is not None and not 0.0 <= score.quality <= 1.0:
+        raise ValueError(f"a quality must lie between 0 and 1, got {score.quality!r}")
+    return score
+
+
+def _concrete(name: str) -> tuple[RouterTag | ModelTag, ...]:
+    return (ModelTag(name),)
+
+
+def _named_arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """``(model, messages)`` may be positional, as in litellm; ``(messages,)`` alone too."""
+    if not args:
+        return kwargs
+    names = ("messages",) if len(args) == 1 and not isinstance(args[0], str) else ("model", "messages")
+    if len(args) > 2:
+        raise TypeError("a router's completion takes at most (model, messages) by position; name the rest")
+    return {**dict(zip(names, args, strict=False)), **kwargs}
+
+
+def _one_success_event(call: Call) -> None:
+    """Bridges (text completion, responses) log with the object they handed down, which the first attempt used. Where a
+    later attempt answered, its own event has been sent: the bridge's would be a second one."""
+    logging_obj = call.kwargs.get("litellm_logging_obj")
+    if logging_obj is not None and call.made > 1:
+        for event in ("sync_success", "async_success"):
+            logging_obj.has_run_logging(event_type=event)
+
+
+__all__ = ["Router", "RouterString"]

@@ -1,0 +1,63 @@
+"""The fleet's state at one moment, as deciding reads it, and the scores a predictor gave."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from .records import Candidate, Request
+
+# Until a deployment has been measured: a typical hosted chat model (Artificial Analysis medians, rounded).
+PRIOR_TTFT_MS = 800.0
+PRIOR_ITL_MS = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Live figures by deployment name; a name that is missing has not been measured.
+
+    ``now`` is monotonic seconds, ``cooling`` the monotonic time until which a deployment rests and why.
+    """
+
+    now: float = 0.0
+    cooling: Mapping[str, tuple[float, str]] = field(default_factory=dict)
+    ttft_ms: Mapping[str, float] = field(default_factory=dict)
+    itl_ms: Mapping[str, float] = field(default_factory=dict)
+
+
+EMPTY_SNAPSHOT = Snapshot()
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A predictor's view of one model on one request: quality in 0..1, expected output tokens; None is unknown."""
+
+    quality: float | None = None
+    output_tokens: float | None = None
+
+
+class Scorer(Protocol):
+    """Predicts, for one request, all models at once. ``Router(…, scorer=…)``.
+
+    ``score(request, models)`` gets the request and litellm's model strings, and returns one ``Score``, float (quality)
+    or None for each, in that order.
+    """
+
+    def score(self, request: Request, models: Sequence[str]) -> Sequence[Score | float | None]: ...
+
+
+def metric_value(candidate: Candidate, metric: str, snapshot: Snapshot) -> float | None:
+    """A metric of a candidate that needs no request: prices in USD per million tokens, times in ms, tokens a second."""
+    if metric in ("cost", "input_cost", "output_cost"):
+        if not candidate.priced:
+            return None
+        if metric == "cost":
+            return candidate.blend
+        return (candidate.input_price if metric == "input_cost" else candidate.output_price) / 1e3
+    if metric == "ttft":
+        return snapshot.ttft_ms.get(candidate.name)
+    itl = snapshot.itl_ms.get(candidate.name)
+    if metric == "itl" or itl is None:
+        return itl
+    return 1e3 / itl if itl > 0 else None

@@ -1,0 +1,127 @@
+"""Every knob of a routed call: given to a router as its defaults, or to one call as ``routing={…}``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+
+from .fields import Count, Fraction, NonNegative, Number, Positive, Spec, Text, Usd
+from .strings import Weights
+
+PriceBasis = Literal["request", "blend", "input", "output", "max"]
+OnInfeasible = Literal["raise", "cheapest", "best", "base_model"]
+Midstream = Literal["raise", "restart", "continue"]
+
+
+def _names(value: Any) -> Any:
+    if value is None:
+        return None
+    if isinstance(value, (str, bytes)) or not isinstance(value, Sequence):
+        raise ValueError(f"must be a list of names, not {value!r}")
+    if not value:
+        raise ValueError("must not be an empty list: leave it out to allow all")
+    return tuple(value)
+
+
+def _weights(value: Any) -> Any:
+    if value is None or isinstance(value, Weights):
+        return value
+    if not isinstance(value, dict):
+        raise ValueError(f"must be a mapping such as {{'q': 1, 'c': 0.005}}, not {value!r}")
+    return _WeightsSpec(**value).value()
+
+
+class _WeightsSpec(Spec):
+    q: NonNegative = 0.0
+    c: NonNegative = 0.0
+    t: NonNegative = 0.0
+    i: NonNegative = 0.0
+    q0: Number = 0.0
+    c0: Number = 0.0
+    t0: Number = 0.0
+    i0: Number = 0.0
+
+    def value(self) -> Weights:
+        if not (self.q or self.c or self.t or self.i):
+            raise ValueError("all weights are zero: nothing would be left to rank by")
+        if sum(abs(float(v)) for v in self.__dict__.values()) > 1e15:
+            raise ValueError("weights are too large to add up exactly; scale them down")
+        return Weights(**self.__dict__)
+
+
+Names = Annotated[tuple[Text, ...] | None, BeforeValidator(_names)]
+Condition = type[BaseException] | Callable[..., Any]
+
+
+class Routing(Spec):
+    """Options of routing; all may be left out.
+
+    Bounds (of several layers the tighter wins): ``max_cost`` USD for the whole call; ``max_cost_per_million_tokens``
+    USD on ``price_basis``; ``min_quality`` 0..1; ``max_cost_of_model`` / ``min_quality_of_model`` (that model's own
+    prediction on this request); ``max_ttft_ms``, ``max_itl_ms``; ``models``, ``providers``, ``exclude_models``,
+    ``exclude_providers``. Dials (the innermost layer wins): ``willingness_to_pay`` USD per 0.10 of quality,
+    ``weights`` (q per unit of quality, c per USD/M tokens, t and i per ms), ``objective``.
+    Times are seconds unless the name says ms. Source of the vocabulary: Martian's gateway, Unify's router strings.
+    """
+
+    max_cost: Usd | None = None
+    max_cost_per_million_tokens: Usd | None = None
+    price_basis: PriceBasis | None = None
+    min_quality: Fraction | None = None
+    max_cost_of_model: Text | None = None
+    min_quality_of_model: Text | None = None
+    max_ttft_ms: Positive | None = None
+    max_itl_ms: Positive | None = None
+    models: Names = None
+    providers: Names = None
+    exclude_models: Names = None
+    exclude_providers: Names = None
+
+    willingness_to_pay: Usd | None = None
+    weights: Annotated[Weights | None, BeforeValidator(_weights)] = None
+    objective: Literal["quality", "cost"] | None = None
+
+    on_infeasible: OnInfeasible | None = None
+    base_model: Text | None = None
+    unknown: Literal["allow", "exclude"] | None = None
+    unpriced: Literal["exclude", "error", "assume"] | None = None
+    assumed_input_cost_per_token: NonNegative | None = None
+    assumed_output_cost_per_token: NonNegative | None = None
+    min_output_tokens: Count | None = None
+    default_output_cap: Count | None = None
+
+    timeout_s: Positive | None = None
+    attempt_timeout_s: Positive | None = None
+    ttft_timeout_s: Positive | None = None
+    stall_timeout_s: Positive | None = None
+    max_attempts: Count | None = None
+    patience_s: NonNegative | None = None
+    on_rate_limit: Literal["next", "wait"] | None = None
+    content_policy_fallback: bool | None = None
+    fallback_on: tuple[Condition, ...] | None = Field(default=None, repr=False)
+    midstream: Midstream | None = None
+    buffer: bool | None = None
+
+    @field_validator("fallback_on", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        if value is None or isinstance(value, (list, tuple)):
+            return value if value is None else tuple(value)
+        return (value,)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Routing:
+        if self.weights is not None and self.willingness_to_pay is not None:
+            raise ValueError("weights and willingness_to_pay are two dials; give one of them in one place")
+        if self.objective is not None and (self.weights is not None or self.willingness_to_pay is not None):
+            raise ValueError("objective stands alone; leave out weights and willingness_to_pay")
+        if self.unpriced == "assume" and None in (
+            self.assumed_input_cost_per_token,
+            self.assumed_output_cost_per_token,
+        ):
+            raise ValueError(
+                "unpriced='assume' needs assumed_input_cost_per_token and assumed_output_cost_per_token (USD per token)"
+            )
+        return self

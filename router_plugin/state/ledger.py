@@ -1,0 +1,231 @@
+"""The money ledger: reserve → settle | release, atomically over all budgets of a request.
+
+Promise: given honest usage, settled + reserved never exceeds a limit, under any interleaving of threads and tasks.
+One short lock guards plain integers; nothing else happens under it. Every reservation ends exactly once: ending is
+idempotent. A settlement above its reservation is recorded in full and blocks new admissions until the window ends.
+The ledger forgets nothing under pressure: at ``max_keys`` new keys are refused.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import SpecError
+from ..money import to_nano_floor, to_usd
+from ..spec.budget import Budget
+from .accounts import Account, SlidingAccount
+from .windows import iso
+
+# Shown for requests without the key of a budget; a person of that name has an account of his own all the same.
+NO_KEY = "(none)"
+_LONGEST_KEY = 512
+Key = str | int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why nothing was reserved: the budget that had too little left. Money in nano-dollars."""
+
+    budget: Budget
+    key: Key
+    limit: int
+    spent: int
+    left: int
+    resets_at: float | None
+
+
+class Reservation:
+    """An amount held in several accounts until it ends. Not thread-safe by itself: the ledger's lock guards it."""
+
+    __slots__ = ("accounts", "amount", "epoch", "ledger", "open")
+
+    def __init__(self, ledger: Ledger, accounts: tuple[Account, ...], amount: int) -> None:
+        self.ledger, self.accounts, self.amount, self.open = ledger, accounts, amount, True
+        self.epoch = ledger.epoch
+
+    def settle(self, nano: int) -> None:
+        """End it as spent. The second and later endings do nothing."""
+        self.ledger.end(self, nano)
+
+    def release(self) -> None:
+        """End it as never spent."""
+        self.ledger.end(self, 0)
+
+
+def key_of(path: str, request: Mapping[str, Any]) -> Key:
+    """The value of a budget's key in a request; None where it is missing or empty.
+
+    Text and numbers are told apart (``"1"`` is not ``1``) and nothing is joined, so no two keys share an account by
+    accident; spellings that differ in Unicode normal form only are one key.
+
+    Raises: SpecError for a value that is neither text nor a whole number, or is absurdly long.
+    """
+    value: Any = request
+    for part in path.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    if value is None or value == "":
+        return None
+    if isinstance(value, str):
+        if len(value) > _LONGEST_KEY:
+            raise SpecError(f"{path}: a budget key may have at most {_LONGEST_KEY} characters, this has {len(value)}")
+        return value if value.isascii() else unicodedata.normalize("NFC", value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    raise SpecError(f"{path}: a budget key must be text or a whole number, not {type(value).__name__}")
+
+
+class Ledger:
+    """All budgets of one router."""
+
+    def __init__(self, budgets: Sequence[Budget], wall: Callable[[], float]) -> None:
+        self.budgets = tuple(budgets)
+        self._limits = tuple(to_nano_floor(budget.usd) for budget in self.budgets)
+        self._accounts: tuple[dict[Key, Account], ...] = tuple({} for _ in self.budgets)
+        self._wall = wall
+        # Re-entrant: the garbage collector may end a dropped stream's reservation inside any allocation made under it.
+        self._lock = threading.RLock()
+        self.epoch = 0  # counts forks
+
+    def keys_of(self, request: Mapping[str, Any]) -> tuple[Key, ...]:
+        """The account keys of a request, one a budget.
+
+        Raises: SpecError where a budget requires a key that the request does not have.
+        """
+        keys: list[Key] = []
+        for budget in self.budgets:
+            key = None if budget.key is None else key_of(budget.key, request)
+            if key is None and budget.require_key:
+                raise SpecError(f"budget {budget.name!r} needs {budget.key!r} in the request (require_key=True)")
+            keys.append(key)
+        return tuple(keys)
+
+    def left(self, keys: tuple[Key, ...]) -> int | None:
+        """What is left for these keys in the tightest budget; advice only: ``reserve`` is the guarantee."""
+        if not keys:
+            return None
+        wall, least = self._wall(), None
+        with self._lock:
+            for limit, accounts, key in zip(self._limits, self._accounts, keys, strict=True):
+                account = accounts.get(key)
+                if account is None:
+                    left = limit
+                elif account.end is not None and wall >= account.end:
+                    left = limit
+                else:
+                    if account.end is None:
+                        account.expire(wall)
+                    left = limit - account.settled - account.reserved
+                if least is None or left < least:
+                    least = left
+        return least
+
+    def reserve(self, keys: tuple[Key, ...], amount: int) -> Reservation | Refusal:
+        """Hold ``amount`` in every account of ``keys``, or in none."""
+        wall, held = self._wall(), []
+        with self._lock:
+            for index, key in enumerate(keys):
+                account = self._accounts[index].get(key)
+                if account is None or (account.end is not None and wall >= account.end):
+                    account = self._open(index, key, wall)
+                    if account is None:
+                        return self._refuse(index, key, None, wall)
+                elif account.end is None:
+                    account.expire(wall)
+                if amount and account.settled + account.reserved + amount > self._limits[index]:
+                    return self._refuse(index, key, account, wall)
+                held.append(account)
+            for account in held:
+                account.reserved += amount
+        return Reservation(self, tuple(held), amount)
+
+    def end(self, reservation: Reservation, nano: int) -> None:
+        """End a reservation with what was spent; called by ``Reservation``."""
+        wall = self._wall()
+        with self._lock:
+            if not reservation.open or reservation.epoch != self.epoch:
+                return
+            reservation.open = False
+            for account in reservation.accounts:
+                account.reserved -= reservation.amount
+                if nano:
+                    account.spend(nano, wall)
+
+    def _open(self, index: int, key: Key, wall: float) -> Account | None:
+        budget, accounts = self.budgets[index], self._accounts[index]
+        if key not in accounts and len(accounts) >= budget.max_keys:
+            self._forget_finished(accounts, wall)
+            if len(accounts) >= budget.max_keys:
+                return None
+        account = (SlidingAccount if budget.rolling else Account)(budget, wall)
+        accounts[key] = account
+        return account
+
+    @staticmethod
+    def _forget_finished(accounts: dict[Key, Account], wall: float) -> None:
+        """Drop accounts whose window is over and that hold nothing: they are equal to no account."""
+        for key in [k for k, a in accounts.items() if a.end is not None and wall >= a.end and not a.reserved]:
+            del accounts[key]
+
+    def _refuse(self, index: int, key: Key, account: Account | None, wall: float) -> Refusal:
+        limit = self._limits[index]
+        spent = limit if account is None else account.settled + account.reserved
+        resets = account.resets_at(wall) if account is not None else None
+        return Refusal(self.budgets[index], key, limit, spent, limit - spent, resets)
+
+    def refusal(self, keys: tuple[Key, ...]) -> Refusal | None:
+        """The budget with least left for these keys, as a refusal; None without budgets."""
+        wall, worst = self._wall(), None
+        with self._lock:
+            for index, key in enumerate(keys):
+                account = self._accounts[index].get(key) or Account(self.budgets[index], wall)
+                refusal = self._refuse(index, key, account, wall)
+                if worst is None or refusal.left < worst.left:
+                    worst = refusal
+        return worst
+
+    def report(self) -> list[dict[str, Any]]:
+        """Every account that holds anything, and every unused budget, as records of USD."""
+        wall, rows = self._wall(), []
+        with self._lock:
+            for budget, limit, accounts in zip(self.budgets, self._limits, self._accounts, strict=True):
+                live = {k: a for k, a in accounts.items() if a.end is None or wall < a.end or a.reserved}
+                for key, account in live.items() or [(None, Account(budget, wall))]:
+                    account.expire(wall)
+                    rows.append(_record(budget, key, limit, account, account.resets_at(wall)))
+        return rows
+
+    def used_fraction(self, keys: tuple[Key, ...]) -> dict[str, float]:
+        """Budget name → share that is settled or reserved, for the accounts of one request (rules read this)."""
+        shares = {}
+        with self._lock:
+            for index, key in enumerate(keys):
+                account, limit = self._accounts[index].get(key), self._limits[index]
+                used = account.settled + account.reserved if account is not None else 0
+                shares[self.budgets[index].name] = used / limit if limit else math.inf
+        return shares
+
+    def after_fork(self) -> None:
+        """In a forked child: a fresh lock, and none of the parent's reservations (they are the parent's to end)."""
+        self._lock = threading.RLock()
+        self.epoch += 1
+        for accounts in self._accounts:
+            for account in accounts.values():
+                account.reserved = 0
+
+
+def _record(budget: Budget, key: Key, limit: int, account: Account, resets: float | None) -> dict[str, Any]:
+    return {
+        "name": budget.name,
+        "key": None if budget.key is None else NO_KEY if key is None else key,
+        "limit_usd": to_usd(limit),
+        "settled_usd": to_usd(account.settled),
+        "reserved_usd": to_usd(account.reserved),
+        "left_usd": to_usd(max(0, limit - account.settled - account.reserved)),
+        "resets_at": iso(resets),
+    }
+

@@ -1,0 +1,143 @@
+"""A call's keyword arguments, split: what is ours, what goes to the provider, what is refused."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from .errors import SpecError, did_you_mean
+from .spec.fields import explain_validation
+from .spec.options import Routing
+
+OURS = frozenset({"models", "max_cost", "max_cost_per_million_tokens", "willingness_to_pay", "extra", "routing"})
+# With one of these a call that names a concrete model is routed over that model (``models`` alone is OpenRouter's).
+ASKING = OURS - {"models"}
+_DIRECT = ("models", "max_cost", "max_cost_per_million_tokens", "willingness_to_pay")
+# Where a prompt and a key go is configuration: never taken from a request (unless the router allows it).
+ENDPOINT = frozenset(
+    {"api_base", "base_url", "api_key", "api_version", "custom_llm_provider", "organization", "proxy", "ssl_verify"}
+    | {"client", "shared_session", "deployment_id", "azure", "litellm_credential_name", "aws_bedrock_runtime_endpoint"}
+)
+_CREDENTIAL_HEADERS = frozenset({"authorization", "api-key", "x-api-key", "x-goog-api-key", "proxy-authorization"})
+# litellm's own retry and fallback machinery: one attempt is one request here.
+_RETRIES = ("num_retries", "max_retries")
+_LITELLM_LOOPS = ("retry_policy", "retry_strategy", "context_window_fallback_dict", "cooldown_time", "model_list")
+
+
+@dataclass(slots=True)
+class Surface:
+    """One call, split. ``options`` None where the call brought none; ``timeout_s`` None where it set no deadline."""
+
+    kwargs: dict[str, Any]
+    options: Routing | None
+    extra: Mapping[str, Any] | None
+    timeout_s: float | None
+    bridged: bool
+
+
+def split(kwargs: dict[str, Any], allow_endpoints: bool) -> Surface:
+    """Take our keywords out of ``kwargs`` (a private copy) and check the rest.
+
+    Raises: SpecError naming the keyword and what would be right.
+    """
+    bridged = came_through_litellm(kwargs)
+    options, extra = None, None
+    if not OURS.isdisjoint(kwargs):
+        extra = _extra(kwargs.pop("extra", None))
+        options = _options(kwargs)
+    timeout = kwargs.pop("timeout", None)
+    if not allow_endpoints:
+        _refuse_endpoints(kwargs, bridged)
+    retries = None
+    for name in _RETRIES:
+        if name in kwargs:
+            value = kwargs.pop(name)
+            retries = value if type(value) is int and value >= 0 and not bridged else retries
+    for name in _LITELLM_LOOPS:
+        if name in kwargs:
+            del kwargs[name]
+    if retries is not None and (options is None or options.max_attempts is None):
+        given = {} if options is None else {name: getattr(options, name) for name in options.model_fields_set}
+        options = Routing(**{**given, "max_attempts": retries + 1})
+    return Surface(kwargs, options, extra, _deadline(timeout), bridged)
+
+
+def came_through_litellm(kwargs: Mapping[str, Any]) -> bool:
+    """Whether one of litellm's own layers made this call: a Router entry, or a bridge from another endpoint."""
+    if kwargs.get("litellm_logging_obj") is not None:
+        return True
+    for name in ("metadata", "litellm_metadata"):
+        metadata = kwargs.get(name)
+        if isinstance(metadata, Mapping) and "model_group" in metadata:
+            return True
+    return False
+
+
+def _extra(value: Any) -> Mapping[str, Any] | None:
+    if value is None or isinstance(value, Mapping):
+        return value
+    raise SpecError(f"extra: must be a mapping such as {{'team': 'x'}}, not {type(value).__name__}")
+
+
+def _options(kwargs: dict[str, Any]) -> Routing | None:
+    given = {name: value for name in _DIRECT if (value := kwargs.pop(name, None)) is not None}
+    routing = kwargs.pop("routing", None)
+    if routing is not None:
+        if isinstance(routing, Routing):
+            routing = {name: getattr(routing, name) for name in routing.model_fields_set}
+        if not isinstance(routing, Mapping):
+            raise SpecError(f"routing: must be a mapping or a Routing, not {type(routing).__name__}")
+        for name in routing:
+            if name in given:
+                raise SpecError(f"routing: {name!r} is given twice, inside routing and as a keyword of its own")
+            if name not in Routing.model_fields:
+                raise SpecError(f"routing: unknown key {name!r}{did_you_mean(name, Routing.model_fields)}")
+        given.update(routing)
+    if not given:
+        return None
+    try:
+        return Routing(**given)
+    except ValidationError as error:  # pydantic's own path; Routing() itself raises SpecError
+        raise explain_validation(Routing, error) from None
+
+
+def _refuse_endpoints(kwargs: dict[str, Any], bridged: bool) -> None:
+    if not ENDPOINT.isdisjoint(kwargs):
+        for name in sorted(ENDPOINT.intersection(kwargs)):
+            value = kwargs.pop(name)
+            if value is not None and not bridged:
+                raise SpecError(
+                    f"{name}: a routed call may not say where it goes or with which credential; put it into the "
+                    "Deployment, or make the router with allow_request_endpoints=True"
+                )
+    for name in ("extra_headers", "headers"):
+        headers = kwargs.get(name)
+        if isinstance(headers, Mapping):
+            secret = [key for key in headers if str(key).lower() in _CREDENTIAL_HEADERS]
+            if secret and not bridged:
+                raise SpecError(f"{name}: {secret[0]!r} is a credential; credentials belong into the Deployment")
+            if secret:
+                kwargs[name] = {key: value for key, value in headers.items() if key not in secret}
+
+
+def _deadline(timeout: Any) -> float | None:
+    """Seconds of a ``timeout=``: a number, or an ``httpx.Timeout`` (its longest part)."""
+    if timeout is None:
+        return None
+    if not isinstance(timeout, (int, float, str)):
+        parts = [getattr(timeout, part, None) for part in ("read", "connect", "write", "pool")]
+        numbers = [part for part in parts if isinstance(part, (int, float)) and not isinstance(part, bool)]
+        if not numbers:
+            return None
+        timeout = max(numbers)
+    try:
+        seconds = float(timeout) if not isinstance(timeout, bool) else math.nan
+    except ValueError:
+        seconds = math.nan
+    if not math.isfinite(seconds) or seconds <= 0:
+        raise SpecError(f"timeout: must be a number of seconds greater than 0, got {timeout!r}")
+    return seconds

@@ -75,7 +75,7 @@ _HOME = {
     "install": "plugin",
     "parse_router_string": "spec.strings",
 }
-__all__ = [  # noqa: RUF022  # a literal list, so that type checkers see it; held equal to _HOME by a test
+__all__ = [  # a literal list, so that type checkers see it; held equal to _HOME by a test
     "Budget", "BudgetExceededError", "DeadlineExceededError", "Deployment", "Installation", "NoCandidateError",
     "ResourceAlreadyExistsError", "ResourceNotFoundError", "RouteResult", "Router", "RouterError", "RouterSpec",
     "RouterString", "RouterStringError", "Routing", "Score", "Scorer", "SelectedTarget", "SpecError",

@@ -7,7 +7,7 @@
     │   └── RouterStringError        a router string does not parse; shows a caret at the place
     ├── NoCandidateError             no deployment may take this request; each with its reason
     ├── BudgetExceededError          a budget has nothing left for this request
-    ├── DeadlineExceededError        the call's own deadline passed before any attempt could answer (also a TimeoutError)
+    ├── DeadlineExceededError        the call's deadline passed before an attempt could answer (also a TimeoutError)
     ├── StreamInterruptedError       a stream broke after content had been handed over
     ├── ResourceNotFoundError        no such router, version or record
     ├── ResourceAlreadyExistsError   that name is taken

@@ -25,14 +25,14 @@ def explain(result: RouteResult) -> str:
 
 def _candidates(result: RouteResult) -> list[str]:
     scores, qualities = result.scores, result.qualities
-    rows = [("", "candidate", "score", "quality")]
+    rows: list[tuple[str, ...]] = [("", "candidate", "score", "quality")]
     for place, name in enumerate(result.ranking, 1):
         rows.append((f"{place}.", name, f"{scores[name]:.6g}", f"{qualities[name]:.3f}"))
     return _table(rows)
 
 
 def _attempts(result: RouteResult) -> list[str]:
-    rows = [("", "attempt", "outcome", "latency", "first token", "tokens in/out", "cost")]
+    rows: list[tuple[str, ...]] = [("", "attempt", "outcome", "latency", "first token", "tokens in/out", "cost")]
     for number, attempt in enumerate(result.attempts, 1):
         tokens = "" if attempt.input_tokens is None else f"{attempt.input_tokens}/{attempt.output_tokens}"
         outcome = attempt.error if attempt.error else attempt.outcome

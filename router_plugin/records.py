@@ -82,7 +82,8 @@ class Candidate:
 class Request:
     """What deciding reads of a call. Token figures are of the input; ``upper`` is a true bound, ``low`` a safe floor.
 
-    ``keys`` holds ``user``, ``extra`` and ``metadata``, which budget keys are paths into. ``exact_counts`` memoises tokenisation.
+    ``keys`` holds ``user``, ``extra`` and ``metadata``, which budget keys are paths into.
+    ``exact_counts`` memoises tokenisation.
     """
 
     needs: int
@@ -115,8 +116,8 @@ class Rejection:
 # A candidate that may take the request, while a decision is being made: a plain tuple, because making an object for
 # every candidate of every request would be most of the decision's time.
 #   (candidate, estimate, bound, cap, quality)
-# ``estimate`` expected and ``bound`` worst-case cost in nano-dollars; ``cap`` the output cap that this router has to set
-# for the bound to hold, None where none is needed; ``quality`` the prediction, None where there is none.
+# ``estimate`` expected and ``bound`` worst-case cost in nano-dollars; ``cap`` the output cap that this router has to
+# set for the bound to hold, None where none is needed; ``quality`` the prediction, None where there is none.
 Row = tuple[Candidate, float, float, "int | None", "float | None"]
 # A row in the ranking, with its score (higher is better).
 Ranked = tuple[float, Row]

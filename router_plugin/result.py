@@ -5,14 +5,15 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Mapping
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from .decide.decision import objective_name
 from .decide.ranking import predicted
 from .decide.reasons import reason
-from .snapshot import PRIOR_ITL_MS, PRIOR_TTFT_MS
 from .records import AttemptRecord, Decision
+from .snapshot import PRIOR_ITL_MS, PRIOR_TTFT_MS
 
 _prefix = os.urandom(6).hex()
 _numbers = itertools.count(1)
@@ -38,15 +39,25 @@ class SelectedTarget:
 class RouteResult:
     """What was decided and what came of it.
 
-    ``model`` litellm model string served (or first choice of ``route``); ``deployment`` its name; ``ranking`` names, best
-    first; ``rejected`` name → reason with its numbers; ``scores`` name → score (higher is better); ``matched_rule`` the
-    rule that matched, None without rules; ``selected_targets``; ``estimated_cost_usd`` expectation for the first choice;
+    ``model`` litellm model string served (or first choice of ``route``); ``deployment`` its name; ``ranking`` names,
+    best first; ``rejected`` name → reason with its numbers; ``scores`` name → score (higher is better);
+    ``matched_rule`` None without rules; ``selected_targets``; ``estimated_cost_usd`` expectation for the first choice;
     ``cost_usd`` what the call has cost, all attempts; ``attempts``; ``output_cap`` the cap this router set, or None;
     ``waived`` constraints that were set aside; ``router``, ``version``, ``request_id``; ``objective`` and ``notes`` in
     words. Everything is worked out when it is read.
     """
 
-    __slots__ = ("_decisions", "_id", "attempts", "cost_nano", "matched_rule", "output_cap", "router", "served", "version")
+    __slots__ = (
+        "_decisions",
+        "_id",
+        "attempts",
+        "cost_nano",
+        "matched_rule",
+        "output_cap",
+        "router",
+        "served",
+        "version",
+    )
 
     def __init__(self, router: str, version: int, decisions: list[Decision]) -> None:
         self.router = router
@@ -181,6 +192,10 @@ class RouteResult:
             f"RouteResult(deployment={self.deployment!r}, cost_usd={self.cost_usd:.6f}, "
             f"attempts={len(self.attempts)}, request_id={self.request_id!r})"
         )
+
+
+# The newest record of this context: litellm's bridges make a new answer object of the one that carries it.
+LATEST: ContextVar[RouteResult | None] = ContextVar("router_plugin_latest", default=None)
 
 
 class _Recent:

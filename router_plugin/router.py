@@ -7,14 +7,15 @@ import os
 import random
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from cachetools import LRUCache
 
 from .call.drivers import arun, run
-from .call.inflight import Call, InFlight, Segment
+from .call.inflight import Call, Segment
 from .call.plan import budget_error, plan
-from .call.streams import Handover
+from .call.streams import hand_over
 from .clock import SYSTEM_CLOCK, Clock
 from .decide.decision import decide, situation
 from .decide.pool import make_candidates, matches, select
@@ -23,21 +24,20 @@ from .decide.request import read_request
 from .errors import NoCandidateError, SpecError, did_you_mean
 from .explain import explain
 from .provider.litellm_port import LitellmProvider
-from .provider.streams import LitellmStreams, routed_stream_class
+from .provider.port import CataloguedProvider
 from .records import Candidate, Decision, Rejection, Request
-from .result import RouteResult, attach
+from .result import LATEST, RouteResult, attach
 from .snapshot import Score, Scorer
 from .spec.budget import Budget
 from .spec.deployment import Deployment, normalise_model
 from .spec.options import Routing
 from .spec.policy import DEFAULT_POLICY, Policy, with_options, with_tag
 from .spec.router_spec import RouterSpec
-from .spec.strings import ModelTag, RouterString, RouterTag, parse_router_string, routes
+from .spec.strings import ModelTag, RouterTag, parse_router_string, routes
 from .state.fleet import Fleet
-from .surface import Surface, split
+from .surface import split
 
 log = logging.getLogger("router_plugin")
-_STREAMS = LitellmStreams()
 Selection = tuple[tuple[Candidate, ...], tuple[Rejection, ...]]
 
 
@@ -62,7 +62,7 @@ class Router:
         description: str | None = None,
         seed: int | None = None,
         clock: Clock = SYSTEM_CLOCK,
-        provider: Any = None,
+        provider: CataloguedProvider | None = None,
         **options: Any,
     ) -> None:
         if models is None:
@@ -83,7 +83,7 @@ class Router:
         self.scorer = scorer
         self.version = 1
         self._clock = clock
-        self._provider = provider if provider is not None else LitellmProvider()
+        self._provider: CataloguedProvider = provider if provider is not None else LitellmProvider()
         self._policy = with_options(DEFAULT_POLICY, spec)
         self._fleet = Fleet(clock, spec.budgets)
         self._random = random.Random(seed)
@@ -122,6 +122,14 @@ class Router:
     def name(self) -> str:
         return self.spec.name
 
+    @property
+    def clock(self) -> Clock:
+        return self._clock
+
+    @property
+    def provider(self) -> CataloguedProvider:
+        return self._provider
+
     def __repr__(self) -> str:
         return f"Router({self.name!r}, {len(self.spec.deployments)} deployments, {len(self.spec.budgets)} budgets)"
 
@@ -144,7 +152,12 @@ class Router:
         return call.result
 
     def _prepare(
-        self, name: Any, kwargs: dict[str, Any], others: Mapping[str, Router], prefer: str | None = None
+        self,
+        name: Any,
+        kwargs: dict[str, Any],
+        others: Mapping[str, Router],
+        prefer: str | None = None,
+        defaults: Routing | None = None,
     ) -> Call:
         """Everything up to the first attempt: parse, decide, line the candidates up. ``kwargs`` is ours to change."""
         fallbacks = kwargs.pop("fallbacks", None)
@@ -152,7 +165,7 @@ class Router:
         request = read_request(kwargs, surface.extra)
         segments: list[Segment] = []
         decisions: list[Decision] = []
-        for router, policy in self._layers(name, fallbacks, surface, others, prefer):
+        for router, policy in self._layers(name, fallbacks, (defaults, surface.options), others, prefer):
             segment = router._decide(policy, request)
             segments.append(segment)
             decisions.append(segment.decision)
@@ -177,31 +190,22 @@ class Router:
         return call
 
     def _layers(
-        self, name: Any, fallbacks: Any, surface: Surface, others: Mapping[str, Router], prefer: str | None
+        self,
+        name: Any,
+        fallbacks: Any,
+        options: tuple[Routing | None, Routing | None],
+        others: Mapping[str, Router],
+        prefer: str | None,
     ) -> list[tuple[Router, Policy]]:
         """One router and policy for every tag of the name (and of litellm's ``fallbacks``)."""
-        policy = self._policy
-        if surface.options is not None or prefer is not None:
-            policy = self._with_call(self._policy, surface.options, prefer)
         if fallbacks is None and (name is None or name == "router" or name == self.name):
-            return [(self, policy)]
-        tags = self._tags(name, fallbacks)
+            return [(self, _with_call(self._policy, options, prefer))]
         layers = []
-        for tag in tags:
+        for tag in self._tags(name, fallbacks):
             router = self._addressed(tag, others)
             layer = with_tag(router._policy, router._known(tag))
-            layers.append((router, self._with_call(layer, surface.options, prefer)))
+            layers.append((router, _with_call(layer, options, prefer)))
         return layers
-
-    @staticmethod
-    def _with_call(policy: Policy, options: Routing | None, prefer: str | None) -> Policy:
-        if options is not None:
-            policy = with_options(policy, options)
-        if prefer is not None:
-            from dataclasses import replace
-
-            policy = replace(policy, prefer=prefer)
-        return policy
 
     def _tags(self, name: Any, fallbacks: Any) -> tuple[RouterTag | ModelTag, ...]:
         if name is not None and not isinstance(name, str):
@@ -345,7 +349,7 @@ class Router:
         except Exception as error:
             attach(error, call.result)
             raise
-        return self._hand_over(flight)
+        return _bridged_once(hand_over(flight, self._provider), call)
 
     async def _acompletion(
         self, kwargs: dict[str, Any], others: Mapping[str, Router], prefer: str | None = None, implicit: bool = False
@@ -356,7 +360,7 @@ class Router:
         except Exception as error:
             attach(error, call.result)
             raise
-        return self._hand_over(flight)
+        return _bridged_once(hand_over(flight, self._provider), call)
 
     def _begin(self, kwargs: dict[str, Any], others: Mapping[str, Router], prefer: str | None, implicit: bool) -> Call:
         name = kwargs.pop("model", None)
@@ -365,24 +369,19 @@ class Router:
         call = self._prepare(name, kwargs, others, prefer)
         if not call.todo:
             raise self._nothing(call)
+        if "litellm_logging_obj" in kwargs:
+            LATEST.set(call.result)
         return call
 
-    def _hand_over(self, flight: InFlight) -> Any:
-        """A whole answer is settled here; a stream takes its money along."""
-        response, call = flight.response, flight.call
-        if not hasattr(response, "prefix"):
-            nano, usage = self._provider.bill(response, flight.candidate, call.request)
-            flight.finish(nano, usage, False)
-            attach(response, call.result)
-            _one_success_event(call)
-            return response
-        stream = response.source
-        handover = Handover(flight, _STREAMS, self._provider)
-        stream._handover = handover
-        stream.route_result = call.result
-        stream.__class__ = routed_stream_class()
-        _one_success_event(call)
-        return stream
+    def prepare(self, name: Any, kwargs: dict[str, Any], defaults: Routing | None = None) -> Call:
+        """A call ready for its first attempt; ``defaults`` is a layer of options between the router's and the call's.
+
+        Raises: NoCandidateError, BudgetExceededError, SpecError.
+        """
+        call = self._prepare(name, kwargs, {}, defaults=defaults)
+        if not call.todo:
+            raise self._nothing(call)
+        return call
 
     def wrap(self, function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
         """Decorate a function of ``(model, messages, **kwargs)`` shape: it is called once an attempt with the chosen
@@ -410,6 +409,14 @@ class Router:
         if result is None:
             raise SpecError(f"explain: no record of a routed call in this {type(source).__name__}")
         return explain(result)
+
+
+def _with_call(policy: Policy, options: tuple[Routing | None, ...], prefer: str | None) -> Policy:
+    """``policy`` with the layers of one call."""
+    for layer in options:
+        if layer is not None:
+            policy = with_options(policy, layer)
+    return policy if prefer is None else replace(policy, prefer=prefer)
 
 
 def _line_up(segments: Sequence[Segment]) -> list[Any]:
@@ -451,13 +458,11 @@ def _named_arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str,
     return {**dict(zip(names, args, strict=False)), **kwargs}
 
 
-def _one_success_event(call: Call) -> None:
-    """Bridges (text completion, responses) log with the object they handed down, which the first attempt used. Where a
-    later attempt answered, its own event has been sent: the bridge's would be a second one."""
+def _bridged_once(answer: Any, call: Call) -> Any:
+    """litellm's bridges (text completion, responses) log with the object they handed down, which the first attempt
+    used. Where a later attempt answered, its own event has been sent: the bridge's would be a second one."""
     logging_obj = call.kwargs.get("litellm_logging_obj")
     if logging_obj is not None and call.made > 1:
         for event in ("sync_success", "async_success"):
             logging_obj.has_run_logging(event_type=event)
-
-
-__all__ = ["Router", "RouterString"]
+    return answer

@@ -58,8 +58,7 @@ def split(kwargs: dict[str, Any], allow_endpoints: bool) -> Surface:
             value = kwargs.pop(name)
             retries = value if type(value) is int and value >= 0 and not bridged else retries
     for name in _LITELLM_LOOPS:
-        if name in kwargs:
-            del kwargs[name]
+        kwargs.pop(name, None)
     if retries is not None and (options is None or options.max_attempts is None):
         given = {} if options is None else {name: getattr(options, name) for name in options.model_fields_set}
         options = Routing(**{**given, "max_attempts": retries + 1})

@@ -171,9 +171,7 @@ def _reserve(
 
 def _refit(call: Call, candidate: Candidate, limit: float) -> tuple[float, int | None] | None:
     policy = call.policy
-    return fit(
-        candidate, call.request, limit, policy.min_output_tokens, policy.default_output_cap, call.count_tokens
-    )
+    return fit(candidate, call.request, limit, policy.min_output_tokens, policy.default_output_cap, call.count_tokens)
 
 
 def _exhausted(call: Call) -> BaseException:
@@ -212,5 +210,5 @@ def _told(call: Call, error: BaseException) -> BaseException:
         if sys.version_info >= (3, 11):
             error.add_note(note)
         else:
-            error.__notes__ = [*getattr(error, "__notes__", []), note]
+            error.__notes__ = [*getattr(error, "__notes__", []), note]  # type: ignore[attr-defined]
     return error

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from ..errors import RouterError, StreamInterruptedError
+from ..provider.port import Provider
 from ..provider.usage import tokens_of_text
 from ..records import Failed, Usage
 from ..result import attach
@@ -20,23 +21,25 @@ from .inflight import InFlight
 from .plan import plan
 
 
-class StreamKind(Protocol):
-    """What a handover needs to know of one client's streams."""
-
-    def usage(self, source: Any) -> Usage | None: ...
-    def text(self, source: Any) -> str: ...
-    def translate(self, error: BaseException, guard: Any) -> Failed: ...
-    def restart_chunk(self, source: Any) -> Any: ...
-    def ended(self, guard: Any) -> None: ...
+def hand_over(flight: InFlight, provider: Provider) -> Any:
+    """Give the answer to the caller: a whole one is settled here, a stream takes its money along."""
+    response, call = flight.response, flight.call
+    if hasattr(response, "prefix"):
+        answer = provider.streams.present(Handover(flight, provider))
+    else:
+        answer = response
+        flight.finish(*provider.bill(response, flight.candidate, call.request), False)
+    attach(answer, call.result)
+    return answer
 
 
 class Handover:
     """One stream on its way to the caller."""
 
-    __slots__ = ("__weakref__", "done", "earlier", "flight", "guard", "kind", "prefix", "provider", "source")
+    __slots__ = ("done", "earlier", "flight", "guard", "kind", "prefix", "provider", "source")
 
-    def __init__(self, flight: InFlight, kind: StreamKind, provider: Any) -> None:
-        self.kind, self.provider = kind, provider
+    def __init__(self, flight: InFlight, provider: Provider) -> None:
+        self.kind, self.provider = provider.streams, provider
         self.earlier = ""  # text that a restart told the caller to discard, or that a continuation goes on from
         self.prefix: deque[Any] = deque()
         self._take(flight)
@@ -51,7 +54,7 @@ class Handover:
         """The stream is exhausted: settle what it cost."""
         if not self.done:
             self.done = True
-            self.kind.ended(self.guard)
+            self.guard.ended()
             usage = self._usage()
             self.flight.finish(self.flight.price(usage), usage, True)
 
@@ -59,7 +62,7 @@ class Handover:
         """Left early: what was sent and received is settled."""
         if not self.done:
             self.done = True
-            self.kind.ended(self.guard)
+            self.guard.ended()
             self.flight.abandon(self.kind.text(self.source), "left early", self.kind.usage(self.source))
 
     def _usage(self) -> Usage:
@@ -97,7 +100,7 @@ class Handover:
     def _break(self, error: BaseException) -> RouterError | None:
         """Settle the broken attempt. None: the next deployment should answer; else what to raise."""
         self.done = True
-        self.kind.ended(self.guard)
+        self.guard.ended()
         text, usage = self.kind.text(self.source), self.kind.usage(self.source)
         failure = self.kind.translate(error, self.guard)
         known = "bad_answer" if failure.kind == "unknown" else failure.kind

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 from ..errors import SpecError
 from ..records import Candidate, Rejection, Request, Row
+from ..snapshot import Snapshot, metric_value
 from ..spec.strings import Bound
 from .cost import EXPECTED_OUTPUT_TOKENS, price_per_million
 from .pool import matches as named
 from .ranking import predicted
-from ..snapshot import Snapshot, metric_value
 
 if TYPE_CHECKING:
     from .decision import Situation

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ..records import Candidate, Decision, Rejection, Request, Row
+from ..snapshot import Score, Snapshot
 from ..spec.policy import Policy, needs_prices
 from . import constraints
 from .cost import EXPECTED_OUTPUT_TOKENS, CountTokens, fit, is_plain
 from .ranking import rank
-from ..snapshot import Score, Snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ def price(candidates: Sequence[Candidate], at: Situation, rejections: list[Rejec
     rows: list[Row] = [None] * len(candidates)  # type: ignore[list-item]  # filled by index: an append is a call
     count, failed = 0, []
     for candidate in candidates:
-        quality, out = candidate.quality, typical
+        quality, out = candidate.quality, float(typical)
         if scores is not None and (score := scores[candidate.index]) is not None:
             quality = quality if score.quality is None else score.quality
             if score.output_tokens is not None:

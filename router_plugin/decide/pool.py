@@ -81,9 +81,7 @@ def matches(candidate: Candidate, name: str) -> bool:
     )
 
 
-def select(
-    candidates: Sequence[Candidate], policy: Policy
-) -> tuple[tuple[Candidate, ...], tuple[Rejection, ...]]:
+def select(candidates: Sequence[Candidate], policy: Policy) -> tuple[tuple[Candidate, ...], tuple[Rejection, ...]]:
     """Apply the include and exclude lists.
 
     Raises: SpecError for a name that matches nothing, listing the known ones.

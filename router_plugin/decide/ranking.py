@@ -10,10 +10,10 @@ from __future__ import annotations
 from typing import Any
 
 from ..records import Ranked, Row
+from ..snapshot import PRIOR_ITL_MS, PRIOR_TTFT_MS, Snapshot, metric_value
 from ..spec.policy import Policy
 from ..spec.strings import Weights
 from .pool import guessed_quality, matches
-from ..snapshot import PRIOR_ITL_MS, PRIOR_TTFT_MS, Snapshot, metric_value
 
 _LAST = float("inf")
 

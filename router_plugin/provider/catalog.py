@@ -46,7 +46,7 @@ def facts_of(deployment: Deployment) -> ModelFacts:
     """Facts of one deployment: the map's, overridden by what the deployment declares."""
     entry, provider = _entry(deployment)
     facts = _from_entry(entry, provider) if entry is not None else ModelFacts(provider=provider)
-    return _declared(deployment, facts)
+    return declared(deployment, facts)
 
 
 def _entry(deployment: Deployment) -> tuple[Mapping[str, Any] | None, str]:
@@ -168,7 +168,8 @@ def _tiers(
     return tuple(sorted(tiers))
 
 
-def _declared(deployment: Deployment, facts: ModelFacts) -> ModelFacts:
+def declared(deployment: Deployment, facts: ModelFacts) -> ModelFacts:
+    """``facts``, overridden by what the deployment declares."""
     changes: dict[str, Any] = {}
     if deployment.declares_prices:
         changes.update(tiers=(), cache_read_price=None, cache_write_price=None, audio_input_price=None)
@@ -226,6 +227,7 @@ def price_in_callbacks(kwargs: dict[str, Any], candidate: Any) -> None:
     metadata = kwargs.get("metadata")
     info = {"id": key, "input_cost_per_token": candidate.input_price / NANO}
     kwargs["metadata"] = {**(metadata if isinstance(metadata, dict) else {}), "model_info": info}
+    kwargs["model_info"] = info
 
 
 def forget_prices() -> None:

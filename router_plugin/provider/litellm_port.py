@@ -13,10 +13,10 @@ from typing import Any
 from ..records import Answered, Attempt, Candidate, Failed, ModelFacts, Request, Usage
 from ..spec.deployment import Deployment
 from . import catalog
-from .streams import Peeked, apeek, peek
+from .streams import LitellmStreams, Peeked, apeek, peek
 from .tap import INSIDE, TAP, WATCHDOG, AsyncGuard, Guard
 from .translate import failed
-from .usage import cost_of, output_text, read_usage, tokens_of_text
+from .usage import bill, read_usage
 
 # litellm's own default; only attempts that may take longer have to say so. Values above it are rounded up to minutes,
 # because litellm makes and keeps a new HTTP client for every time-out it has not met.
@@ -26,6 +26,8 @@ _SKIP_MCP = "_skip_mcp_handler"
 
 class LitellmProvider:
     """The real thing. Stateless: one instance serves all routers."""
+
+    streams = LitellmStreams()
 
     def facts(self, deployment: Deployment) -> ModelFacts:
         return catalog.facts_of(deployment)
@@ -40,7 +42,9 @@ class LitellmProvider:
         name = model if model.startswith(("openai/", "gpt", "o1", "o3", "o4")) else "gpt-4o"
         messages = [m if isinstance(m, dict) else m.model_dump() for m in request.messages]
         counted = litellm.token_counter(
-            model=name, messages=messages, tools=list(request.tools) if request.tools else None,
+            model=name,
+            messages=messages,
+            tools=list(request.tools) if request.tools else None,
             use_default_image_token_count=True,
         )
         return int(counted)
@@ -101,16 +105,7 @@ class LitellmProvider:
             TAP.release()
 
     def bill(self, response: Any, candidate: Candidate, request: Request) -> tuple[int, Usage]:
-        """What an answer cost in nano-dollars, and its usage: litellm's own figure where it has one and the deployment
-        declares no price; else usage × prices; else an estimate from the text."""
-        usage = read_usage(response)
-        if usage is None:
-            usage = Usage(request.estimate, tokens_of_text(output_text(response)), exact=False)
-        elif not candidate.own_price:
-            cost = (getattr(response, "_hidden_params", None) or {}).get("response_cost")
-            if isinstance(cost, (int, float)) and 0 < cost < 1e9:
-                return round(cost * 1e9), usage
-        return round(cost_of(candidate, usage)), usage
+        return bill(response, candidate, request)
 
 
 def _until_first(attempt: Attempt) -> float:
@@ -164,7 +159,7 @@ def _secret(value: str, deployment: str) -> str:
         import litellm
 
         raise litellm.AuthenticationError(
-            message=f"deployment {deployment!r} reads its api_key from the environment variable {name}, which is not set",
+            message=f"deployment {deployment!r} reads its api_key from the environment: {name} is not set",
             llm_provider="router_plugin",
             model=deployment,
         )
@@ -205,4 +200,3 @@ def _failed(
     if kind is None:
         return facts
     return Failed(error, kind, True, None, facts.status, usage=read_usage(response))
-

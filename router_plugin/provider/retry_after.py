@@ -16,7 +16,9 @@ from typing import Any
 
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?\Z", re.ASCII)
 _NUMBER = re.compile(r"\d+(?:\.\d+)?\Z", re.ASCII)
-_IN_TEXT = re.compile(r"(?:retry|try again) (?:after|in) (\d+(?:\.\d+)?) ?(ms|milliseconds?|s|seconds?|m|minutes?)\b", re.I)
+_IN_TEXT = re.compile(
+    r"(?:retry|try again) (?:after|in) (\d+(?:\.\d+)?) ?(ms|milliseconds?|s|seconds?|m|minutes?)\b", re.I
+)
 _RETRY_DELAY = re.compile(r'"retryDelay"\s*:\s*"(\d+(?:\.\d+)?)s"')
 
 
@@ -74,5 +76,6 @@ def wait_wanted(headers: Mapping[str, Any] | None, message: str, wall: float) ->
     said = _IN_TEXT.search(message)
     if said:
         unit = said.group(2).lower()
-        return _sane(float(said.group(1)) * (1e-3 if unit.startswith("mi") and "l" in unit or unit == "ms" else 60.0 if unit.startswith("m") else 1.0))
+        scale = 1e-3 if unit.startswith(("ms", "mil")) else 60.0 if unit.startswith("m") else 1.0
+        return _sane(float(said.group(1)) * scale)
     return None

@@ -153,11 +153,12 @@ class LitellmStreams:
         chunk.router_event = "restart"
         return chunk
 
-    def ended(self, guard: Any) -> None:
-        if isinstance(guard, AsyncGuard):
-            guard.disarm()
-        else:
-            WATCHDOG.forget(guard)
+    def present(self, handover: Handover) -> Any:
+        """The stream that the caller gets: litellm's own object, of our subclass from now on."""
+        stream = handover.source
+        stream._handover = handover
+        stream.__class__ = routed_stream_class()
+        return stream
 
 
 @lru_cache(maxsize=1)
@@ -241,11 +242,9 @@ def routed_stream_class() -> type:
 
         def __del__(self) -> None:
             over = self.__dict__.get("_handover")
-            if over is not None:
-                if not over.done:
-                    over.abandon()
-                    over.guard.drop()
+            if over is not None and not over.done:
+                over.abandon()
+                over.guard.drop()
             drop(self)
 
     return RoutedStream
-

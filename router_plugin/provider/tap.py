@@ -85,6 +85,9 @@ class Guard:
             except OSError:
                 pass  # already closed: nothing left to cut
 
+    def ended(self) -> None:
+        """Nothing is timed any more."""
+        WATCHDOG.forget(self)
 
     def drop(self) -> None:
         """Give the connection back."""
@@ -106,6 +109,9 @@ class AsyncGuard(Guard):
     def arm(self) -> None:
         self.disarm()
         self.handle = self.loop.call_later(max(0.0, self.at - time.monotonic()), self._look)
+
+    def ended(self) -> None:
+        self.disarm()
 
     def disarm(self) -> None:
         if self.handle is not None:

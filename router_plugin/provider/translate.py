@@ -54,7 +54,14 @@ _BY_STATUS = {
     503: "overloaded",
     529: "overloaded",
 }
-_NOT_SENT = ("ConnectError", "ConnectTimeout", "ConnectionRefusedError", "PoolTimeout", "gaierror", "ClientConnectorError")
+_NOT_SENT = (
+    "ConnectError",
+    "ConnectTimeout",
+    "ConnectionRefusedError",
+    "PoolTimeout",
+    "gaierror",
+    "ClientConnectorError",
+)
 _CONNECTION_WORDS = ("connection error", "connection refused", "connection reset", "server disconnected", "peer closed")
 _WINDOW_WORDS = ("context_length_exceeded", "maximum context length", "prompt is too long", "context window")
 _UNSUPPORTED_WORDS = ("unsupported parameter", "unsupported value", "does not support", "not supported")

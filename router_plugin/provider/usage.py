@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..records import Candidate, Usage
+from ..records import Candidate, Request, Usage
 
 
 def field(source: Any, name: str) -> Any:
@@ -104,6 +104,22 @@ def output_text(answer: Any) -> str:
         text = field(block, "text")
         parts += [text] if isinstance(text, str) else []
     return "".join(parts)
+
+
+def bill(response: Any, candidate: Candidate, request: Request) -> tuple[int, Usage]:
+    """What an answer cost in nano-dollars, and its usage.
+
+    litellm's own figure where the answer has one and the deployment declares no price; else usage × prices; else an
+    estimate from the text.
+    """
+    usage = read_usage(response)
+    if usage is None:
+        usage = Usage(request.estimate, tokens_of_text(output_text(response)), exact=False)
+    elif not candidate.own_price:
+        cost = (getattr(response, "_hidden_params", None) or {}).get("response_cost")
+        if isinstance(cost, (int, float)) and 0 < cost < 1e9:
+            return round(cost * 1e9), usage
+    return round(cost_of(candidate, usage)), usage
 
 
 def _items(value: Any) -> Iterable[Any]:

@@ -13,7 +13,7 @@ _RESPELT = {"together": "together_ai"}
 
 
 def normalise_model(name: str) -> str:
-    """Martian's spellings as litellm's: ``openai/openai/gpt-4o`` -> ``openai/gpt-4o``, ``together/x`` -> ``together_ai/x``."""
+    """Martian's spellings as litellm's: ``openai/openai/x`` -> ``openai/x``, ``together/x`` -> ``together_ai/x``."""
     parts = name.split("/")
     if len(parts) > 2 and parts[0] == parts[1]:
         parts = parts[1:]

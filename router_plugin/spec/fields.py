@@ -86,7 +86,7 @@ class Spec(BaseModel):
 
 
 def explain_validation(owner: type[BaseModel], error: ValidationError) -> SpecError:
-    """One line per fault: the field's path, what is wrong, what would be right. Values of secret fields are not shown."""
+    """One line per fault: the field's path, what is wrong, what would be right; never the value of a secret field."""
     lines = []
     for fault in error.errors(include_url=False, include_context=False):
         path = ".".join(str(part) for part in fault["loc"]) or owner.__name__
@@ -95,7 +95,9 @@ def explain_validation(owner: type[BaseModel], error: ValidationError) -> SpecEr
             known = owner.model_fields
             near = did_you_mean(fault["loc"][-1], known)
             message = f"unknown field{near}; known fields: {', '.join(known)}"
-        elif fault["type"] not in ("value_error", "missing") and not any(s in path for s in ("key", "headers", "params")):
+        elif fault["type"] not in ("value_error", "missing") and not any(
+            s in path for s in ("key", "headers", "params")
+        ):
             message += f", got {str(fault['input'])[:80]!r}"
         lines.append(f"{owner.__name__}: {path}: {message}")
     return SpecError("\n".join(lines))

@@ -141,4 +141,3 @@ def needs_prices(policy: Policy) -> bool:
         or (policy.minimise or "").endswith("cost")
         or any(bound.metric.endswith("cost") for bound in policy.bounds)
     )
-

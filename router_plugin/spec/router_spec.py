@@ -18,7 +18,8 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")
 def _router_name(value: Any) -> str:
     if not isinstance(value, str) or not _NAME.match(value):
         raise ValueError(
-            f"must be 1 to 128 letters, digits, '.', '_' or '-' and start with a letter or digit, got {str(value)[:80]!r}"
+            "must be 1 to 128 letters, digits, '.', '_' or '-' and start with a letter or digit, "
+            f"got {str(value)[:80]!r}"
         )
     return value
 

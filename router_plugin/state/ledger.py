@@ -112,9 +112,7 @@ class Ledger:
         with self._lock:
             for limit, accounts, key in zip(self._limits, self._accounts, keys, strict=True):
                 account = accounts.get(key)
-                if account is None:
-                    left = limit
-                elif account.end is not None and wall >= account.end:
+                if account is None or account.end is not None and wall >= account.end:
                     left = limit
                 else:
                     if account.end is None:
@@ -228,4 +226,3 @@ def _record(budget: Budget, key: Key, limit: int, account: Account, resets: floa
         "left_usd": to_usd(max(0, limit - account.settled - account.reserved)),
         "resets_at": iso(resets),
     }
-

@@ -1,0 +1,327 @@
+"""``install()``: the one door by which litellm calls us.
+
+Functions of litellm are caught by replacing the *code* inside the existing function objects (identity is kept, so names
+and partials bound earlier are caught too; Datadog's tracer wraps functions this way), and litellm is told that names
+which address a router belong to the provider ``router`` (a rule of its ``fallback_generalizations``), which carries
+text completions, responses and entries of ``litellm.Router`` through their bridges to ``completion``. Everything is
+taken back by ``uninstall``.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import inspect
+import threading
+import types
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from .capabilities import Answers
+from .errors import RouterError, SpecError
+from .provider.catalog import forget_prices
+from .provider.tap import TAP, inside_attempt
+from .result import LATEST, attach
+from .router import Router
+from .spec.strings import routes
+from .surface import ASKING, OURS
+
+_PROVIDER = "router"
+# What litellm's get_llm_provider is told: a superset of `routes`, which has the last word.
+_RULES = [
+    {
+        "name": "router_plugin",
+        "pattern": r"^router([@/_:|]|$)|->|@(lowest|highest)-",
+        "model_info": {"litellm_provider": _PROVIDER},
+    }
+]
+
+
+class Installation:
+    """What one ``install`` put in place. Leaving the ``with``, or ``uninstall()``, takes it back."""
+
+    def __init__(self, routers: tuple[Router, ...], intercept: tuple[str, ...]) -> None:
+        self.routers = routers
+        self.intercept = intercept
+        self.active = True
+
+    def uninstall(self) -> None:
+        """Stop routing through these routers. Calls in flight finish. A second time does nothing."""
+        _HOST.remove(self)
+
+    def __enter__(self) -> Installation:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.uninstall()
+
+    def covers(self, model: str) -> bool:
+        """Whether ``intercept`` asks for this concrete model name."""
+        return any(
+            pattern in ("all", model) or fnmatch.fnmatchcase(model, pattern) or model.endswith("/" + pattern)
+            for pattern in self.intercept
+        )
+
+
+def install(*routers: Router, intercept: Sequence[str] | str = ()) -> Installation:
+    """Route litellm's calls through these routers, until ``uninstall()`` or the end of the ``with``.
+
+    Names that route: ``router`` (the first router of the newest installation), ``router/<name>``, router strings,
+    chains. ``intercept`` names concrete models (globs allowed; ``"all"``) that are routed too, the named one first
+    among equals. Installing the same routers again is a nested installation: both have to be taken back.
+
+    Raises: SpecError for something that is no router, two routers of one name, or a pattern that is no string.
+    """
+    if not routers:
+        raise SpecError("install: give at least one Router")
+    for router in routers:
+        if not isinstance(router, Router):
+            raise SpecError(f"install: expected a Router, not {router!r} ({type(router).__name__})")
+    names = [router.name for router in routers]
+    if len(set(names)) != len(names):
+        raise SpecError(f"install: two routers share a name: {', '.join(sorted(names))}")
+    patterns = (intercept,) if isinstance(intercept, str) else tuple(intercept)
+    for pattern in patterns:
+        if not isinstance(pattern, str) or not pattern:
+            raise SpecError(f"install: intercept: patterns are model names or globs, not {pattern!r}")
+    return _HOST.add(Installation(tuple(routers), patterns))
+
+
+class _Host:
+    """litellm's functions while somebody is installed. One for the process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._installed: tuple[Installation, ...] = ()
+        self._swapped: list[tuple[Any, types.CodeType]] = []
+        self.routers: dict[str, Router] = {}
+        self.default: Router | None = None
+        self.intercepting: tuple[Installation, ...] = ()
+
+    def add(self, installation: Installation) -> Installation:
+        with self._lock:
+            first = not self._installed
+            self._publish((*self._installed, installation))
+            if first:
+                try:
+                    self._put_in_place()
+                except BaseException:
+                    self._take_back()
+                    self._publish(())
+                    raise
+        return installation
+
+    def remove(self, installation: Installation) -> None:
+        with self._lock:
+            if not installation.active:
+                return
+            installation.active = False
+            self._publish(tuple(one for one in self._installed if one is not installation))
+            if not self._installed:
+                self._take_back()
+
+    def _publish(self, installed: tuple[Installation, ...]) -> None:
+        """Readers take no lock: each of these is one assignment of a value nobody edits."""
+        self._installed = installed
+        self.routers = {router.name: router for one in installed for router in one.routers}
+        self.default = installed[-1].routers[0] if installed else None
+        self.intercepting = tuple(one for one in reversed(installed) if one.intercept)
+
+    def _put_in_place(self) -> None:
+        import litellm
+        from litellm import main
+        from litellm.litellm_core_utils import fallback_generalizations as rules
+
+        TAP.hold()
+        answers = Answers(self)
+        for function in _distinct(litellm.completion, main.completion):
+            self._swap(function, _sync_entry)
+        for function in _distinct(litellm.acompletion, main.acompletion):
+            self._swap(function, _async_entry)
+        for name in ("text_completion", "responses"):
+            self._swap(getattr(litellm, name), _bridge)
+            self._swap(getattr(litellm, f"a{name}"), _async_bridge)
+        for name, answer in answers.of(litellm).items():
+            self._swap(getattr(litellm, name), answer)
+        litellm.provider_list.append(_PROVIDER)  # litellm.Router takes entries of known providers only
+        self._swap(rules.set_fallback_generalizations, _keep_rules)
+        rules.set_fallback_generalizations(rules.get_fallback_generalization_rules())
+
+    def _take_back(self) -> None:
+        import litellm
+        from litellm.litellm_core_utils import fallback_generalizations as rules
+
+        while self._swapped:
+            function, code = self._swapped.pop()
+            function.__code__ = code
+        kept = [rule for rule in rules.get_fallback_generalization_rules() if rule not in _RULES]
+        rules.set_fallback_generalizations(kept)
+        while _PROVIDER in litellm.provider_list:
+            litellm.provider_list.remove(_PROVIDER)
+        forget_prices()
+        TAP.release()
+
+    def _swap(self, function: Any, entry: Callable[..., Any]) -> None:
+        if not isinstance(function, types.FunctionType):
+            raise RouterError(
+                f"cannot route: litellm's {getattr(function, '__name__', function)!r} is not a plain function here; "
+                "another library has replaced it. Install router_plugin first, or use router.completion()"
+            )
+        original = types.FunctionType(
+            function.__code__, function.__globals__, function.__name__, function.__defaults__, function.__closure__
+        )
+        original.__kwdefaults__ = function.__kwdefaults__
+        original.__dict__.update(function.__dict__)
+        self._swapped.append((function, function.__code__))
+        function.__code__ = _entry_code(function.__code__, entry, original, inspect.iscoroutinefunction(function))
+
+
+def _distinct(*functions: Any) -> list[Any]:
+    return list({id(function): function for function in functions}.values())
+
+
+def _entry_code(code: types.CodeType, entry: Callable[..., Any], original: Any, asynchronous: bool) -> types.CodeType:
+    """Code that hands the call to ``entry(original, args, kwargs)``, with the free variables the function object needs.
+
+    The two objects are constants of the code, so that nothing is written into litellm's modules.
+    """
+
+    def plain(*args: Any, **kwargs: Any) -> Any:
+        return "ENTRY"("ORIGINAL", args, kwargs)  # type: ignore[operator]
+
+    async def awaited(*args: Any, **kwargs: Any) -> Any:
+        return await "ENTRY"("ORIGINAL", args, kwargs)  # type: ignore[operator]
+
+    template = (awaited if asynchronous else plain).__code__
+    constants = tuple(
+        entry if constant == "ENTRY" else original if constant == "ORIGINAL" else constant
+        for constant in template.co_consts
+    )
+    return template.replace(co_consts=constants, co_freevars=code.co_freevars, co_name=code.co_name)
+
+
+def _sync_entry(original: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """What litellm.completion runs now."""
+    model = kwargs["model"] if "model" in kwargs else args[0] if args else None
+    if not (
+        routes(model)
+        or _HOST.intercepting
+        or not ASKING.isdisjoint(kwargs)
+        or kwargs.get("custom_llm_provider") == _PROVIDER
+    ):
+        return original(*args, **kwargs)
+    target = _target(original, model, args, kwargs)
+    if target is None:
+        return original(*args, **kwargs)
+    router, named, prefer, implicit = target
+    if named.pop("acompletion", None) is True:  # litellm's async bridges call the sync function and await its result
+        return router._acompletion(named, _HOST.routers, prefer, implicit)
+    return router._completion(named, _HOST.routers, prefer, implicit)
+
+
+async def _async_entry(original: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """What litellm.acompletion runs now."""
+    model = kwargs["model"] if "model" in kwargs else args[0] if args else None
+    if not (
+        routes(model)
+        or _HOST.intercepting
+        or not ASKING.isdisjoint(kwargs)
+        or kwargs.get("custom_llm_provider") == _PROVIDER
+    ):
+        return await original(*args, **kwargs)
+    target = _target(original, model, args, kwargs)
+    if target is None:
+        return await original(*args, **kwargs)
+    router, named, prefer, implicit = target
+    return await router._acompletion(named, _HOST.routers, prefer, implicit)
+
+
+def _bridge(original: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """text_completion and responses reach us through completion; their answers are new objects that need the record."""
+    token = LATEST.set(None)
+    try:
+        answer = original(*args, **kwargs)
+        return _with_record(answer)
+    finally:
+        LATEST.reset(token)
+
+
+async def _async_bridge(original: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    token = LATEST.set(None)
+    try:
+        return _with_record(await original(*args, **kwargs))
+    finally:
+        LATEST.reset(token)
+
+
+def _with_record(answer: Any) -> Any:
+    result = LATEST.get()
+    if result is not None and not inspect.iscoroutine(answer):
+        attach(answer, result)
+    return answer
+
+
+def _target(
+    original: Any, model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[Router, dict[str, Any], str | None, bool] | None:
+    """Who answers this call: (router, keyword arguments, preferred model, whether the model may be unlisted); None to
+    leave it to litellm."""
+    default = _HOST.default
+    bridged = kwargs.get("custom_llm_provider") == _PROVIDER
+    if inside_attempt():
+        if routes(model) or bridged:
+            raise RouterError(
+                f"{model!r} was called from inside an attempt of a router; calls made there are never routed again. "
+                "Name a concrete model instead"
+            )
+        if not OURS.isdisjoint(kwargs):  # a nested call of a concrete model: ours to take out, not to obey
+            for name in OURS.intersection(kwargs):
+                del kwargs[name]
+        return None
+    if default is None or not isinstance(model, str):
+        return None
+    prefer, implicit = None, False
+    if not (routes(model) or bridged):
+        covering = next((one for one in _HOST.intercepting if one.covers(model)), None)
+        if covering is not None:
+            default, prefer = covering.routers[0], model
+        elif ASKING.isdisjoint(kwargs):
+            return None
+        else:
+            implicit = True
+    named = _by_name(original, args, kwargs)
+    if bridged:
+        del named["custom_llm_provider"]
+        model = model if routes(model) else f"router/{model}"
+    if prefer is not None:
+        model = "router"
+    named["model"] = model
+    return _HOST.routers.get(_first_name(model), default), named, prefer, implicit
+
+
+def _first_name(model: str) -> str:
+    """The router that a name addresses first, as far as can be told cheaply; the parser decides later."""
+    head = model.split("->", 1)[0].split("@", 1)[0].strip()
+    if head.startswith(("router/", "router_")):
+        return head[7:].split("/", 1)[0]
+    return ""
+
+
+def _by_name(original: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """All arguments by name, as litellm's own signature has them."""
+    if not args:
+        return dict(kwargs)
+    signature = inspect.signature(original)
+    bound = signature.bind(*args, **kwargs)
+    named = dict(bound.arguments)
+    named.update(named.pop("kwargs", {}))
+    return named
+
+
+def _keep_rules(original: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """litellm replaces its rules when a new price map arrives: ours stay among them."""
+    rules = args[0] if args else kwargs.get("rules")
+    given = [rule for rule in rules if rule not in _RULES] if isinstance(rules, list) else []
+    return original([*given, *_RULES])
+
+
+_HOST = _Host()

@@ -1,0 +1,238 @@
+"""Any function of ``(model, messages, **kwargs)`` as a provider: one attempt is one call of it.
+
+Tokens and cost are read from the ``usage`` of its answer (litellm's, the OpenAI SDK's, Anthropic's objects, or plain
+dicts). A returned iterator, sync or async, is a stream.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..records import Answered, Attempt, Candidate, Failed, Request, Usage
+from .tap import INSIDE, TAP, WATCHDOG, AsyncGuard, Guard
+from .translate import failed
+from .usage import bill, field, output_text, read_usage
+
+if TYPE_CHECKING:
+    from ..call.streams import Handover
+
+
+@dataclass(slots=True)
+class Source:
+    """One stream of a function, with what has been received of it."""
+
+    stream: Any
+    iterator: Any
+    chunks: list[Any]
+
+
+@dataclass(slots=True)
+class PeekedSource:
+    """A stream at its first content: the chunks read so far are handed over first."""
+
+    source: Source
+    prefix: deque[Any]
+    guard: Guard
+    ttft_s: float | None
+
+
+class FunctionProvider:
+    """Calls ``function(model=…, messages=…, **kwargs)``; ``async def`` functions through ``acall``."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+        self.streams = FunctionStreams()
+
+    def call(self, attempt: Attempt) -> Answered | Failed:
+        started = time.monotonic()
+        guard = Guard(started + attempt.timeout_s)
+        TAP.hold()
+        token = INSIDE.set(guard)
+        WATCHDOG.watch(guard)
+        try:
+            answer = self._function(**_arguments(attempt))
+            if not is_stream(answer):
+                return Answered(answer)
+            source, prefix = Source(answer, iter(answer), []), deque[Any]()
+            for chunk in source.iterator:
+                source.chunks.append(chunk)
+                prefix.append(chunk)
+                if output_text(chunk):
+                    break
+            ttft = time.monotonic() - started
+            return Answered(PeekedSource(source, prefix, guard, ttft), ttft)
+        except Exception as error:
+            return failed(error, time.time(), guard.fired, guard.status)
+        finally:
+            INSIDE.reset(token)
+            guard.active = False
+            WATCHDOG.forget(guard)
+            TAP.release()
+
+    async def acall(self, attempt: Attempt) -> Answered | Failed:
+        started = time.monotonic()
+        guard = AsyncGuard(started + attempt.timeout_s, asyncio.get_running_loop())
+        guard.task = asyncio.current_task()
+        TAP.hold()
+        token = INSIDE.set(guard)
+        guard.arm()
+        try:
+            answer = await self._function(**_arguments(attempt))
+            if not hasattr(answer, "__aiter__"):
+                return Answered(answer)
+            source, prefix = Source(answer, answer.__aiter__(), []), deque[Any]()
+            async for chunk in source.iterator:
+                source.chunks.append(chunk)
+                prefix.append(chunk)
+                if output_text(chunk):
+                    break
+            ttft = time.monotonic() - started
+            return Answered(PeekedSource(source, prefix, guard, ttft), ttft)
+        except asyncio.CancelledError:
+            if guard.ours():
+                late = TimeoutError(f"no answer within {attempt.timeout_s:.3g} s")
+                return failed(late, time.time(), True)
+            raise
+        except Exception as error:
+            return failed(error, time.time(), guard.fired, guard.status)
+        finally:
+            INSIDE.reset(token)
+            guard.active = False
+            guard.disarm()
+            TAP.release()
+
+    def bill(self, response: Any, candidate: Candidate, request: Request) -> tuple[int, Usage]:
+        return bill(response, candidate, request)
+
+
+def _arguments(attempt: Attempt) -> dict[str, Any]:
+    """The caller's arguments, the chosen model, and the output cap where one is needed."""
+    kwargs = {**attempt.kwargs, "model": attempt.candidate.deployment.model}
+    if attempt.cap is not None:
+        kwargs["max_completion_tokens" if "max_completion_tokens" in kwargs else "max_tokens"] = attempt.cap
+    return kwargs
+
+
+def is_stream(answer: Any) -> bool:
+    """An iterator that is neither text nor a whole answer."""
+    if isinstance(answer, (str, bytes, dict, list, tuple)) or field(answer, "choices") is not None:
+        return False
+    return hasattr(answer, "__next__") or (hasattr(answer, "__iter__") and not hasattr(answer, "model_dump"))
+
+
+class FunctionStreams:
+    """What a handover asks about the streams of a function."""
+
+    def usage(self, source: Source) -> Usage | None:
+        return next((usage for chunk in reversed(source.chunks) if (usage := read_usage(chunk))), None)
+
+    def text(self, source: Source) -> str:
+        return "".join(output_text(chunk) or (chunk if isinstance(chunk, str) else "") for chunk in source.chunks)
+
+    def translate(self, error: BaseException, guard: Any) -> Failed:
+        return failed(error, time.time())
+
+    def restart_chunk(self, source: Source) -> Any:
+        return {"choices": [], "router_event": "restart"}
+
+    def present(self, handover: Handover) -> Any:
+        kind = FunctionStream if hasattr(handover.source.iterator, "__next__") else AsyncFunctionStream
+        return kind(handover)
+
+
+class FunctionStream:
+    """A sync stream of a routed function: iterate it, or close it early."""
+
+    route_result: Any
+
+    def __init__(self, handover: Handover) -> None:
+        self._handover = handover
+
+    def __iter__(self) -> FunctionStream:
+        return self
+
+    def __next__(self) -> Any:
+        over = self._handover
+        if over.prefix:
+            return over.prefix.popleft()
+        if over.done:
+            raise StopIteration
+        try:
+            chunk = next(over.source.iterator)
+        except StopIteration:
+            over.finish()
+            raise
+        except Exception as error:
+            return over.mend(error)
+        over.source.chunks.append(chunk)
+        return chunk
+
+    def close(self) -> None:
+        """End early: what came so far is settled."""
+        self._handover.abandon()
+        close = getattr(self._handover.source.stream, "close", None)
+        if callable(close):
+            close()
+
+    def __enter__(self) -> FunctionStream:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        self._handover.abandon()
+
+
+class AsyncFunctionStream:
+    """An async stream of a routed function: iterate it, or ``aclose`` it early."""
+
+    route_result: Any
+
+    def __init__(self, handover: Handover) -> None:
+        self._handover = handover
+
+    def __aiter__(self) -> AsyncFunctionStream:
+        return self
+
+    async def __anext__(self) -> Any:
+        over = self._handover
+        if over.prefix:
+            return over.prefix.popleft()
+        if over.done:
+            raise StopAsyncIteration
+        try:
+            chunk = await over.source.iterator.__anext__()
+        except StopAsyncIteration:
+            over.finish()
+            raise
+        except Exception as error:
+            return await over.amend(error)
+        except BaseException:
+            over.abandon()
+            raise
+        over.source.chunks.append(chunk)
+        return chunk
+
+    async def aclose(self) -> None:
+        """End early: what came so far is settled."""
+        self._handover.abandon()
+        close = getattr(self._handover.source.stream, "aclose", None) or getattr(
+            self._handover.source.stream, "close", None
+        )
+        if callable(close):
+            await close()
+
+    async def __aenter__(self) -> AsyncFunctionStream:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    def __del__(self) -> None:
+        self._handover.abandon()

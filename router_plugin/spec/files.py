@@ -1,0 +1,128 @@
+"""A router's settings from one YAML, JSON or TOML file, under limits.
+
+The file holds the keywords of ``Router``: ``name``, ``models`` (names or mappings), ``budgets`` and every routing
+option. Keys of credentials are written ``os.environ/NAME``. YAML is loaded with ``safe_load``'s types only; duplicate
+keys, aliases beyond a few, deep nesting and files over a megabyte are refused.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from ..errors import SpecError, did_you_mean
+from .budget import Budget
+from .router_spec import RouterSpec
+
+MAX_BYTES = 1_000_000
+MAX_DEPTH = 24
+MAX_ALIASES = 50
+
+
+def load_spec(path: str | os.PathLike[str]) -> RouterSpec:
+    """The spec in a file.
+
+    Raises: SpecError naming the file and the fault; OSError where the file cannot be read.
+    """
+    file = Path(path)
+    if file.stat().st_size > MAX_BYTES:
+        raise SpecError(
+            f"{file.name}: a settings file may have at most {MAX_BYTES} bytes, this has {file.stat().st_size}"
+        )
+    text = file.read_text(encoding="utf-8")
+    try:
+        data = _parse(file.suffix.lower(), text)
+        return spec_of(data)
+    except SpecError as error:
+        raise SpecError(f"{file.name}: {error}") from None
+    except (ValueError, RecursionError) as error:
+        raise SpecError(f"{file.name}: {error}") from None
+
+
+def spec_of(data: Any) -> RouterSpec:
+    """The spec in parsed settings (the keywords of ``Router``)."""
+    if not isinstance(data, dict):
+        raise SpecError(f"settings must be a mapping with 'name' and 'models', not {type(data).__name__}")
+    _check_depth(data, 0)
+    data = dict(data)
+    known = {*RouterSpec.model_fields, "models"} - {"deployments", "kind", "any_model"}
+    for key in data:
+        if key not in known:
+            raise SpecError(f"unknown setting {str(key)[:80]!r}{did_you_mean(key, known)}")
+    if "models" not in data:
+        raise SpecError("'models' is missing: list model names and deployments")
+    data["deployments"] = data.pop("models")
+    data["budgets"] = tuple(Budget(**budget) for budget in data.get("budgets") or ())
+    return RouterSpec(**data)
+
+
+def _parse(suffix: str, text: str) -> Any:
+    if suffix == ".json":
+        return json.loads(text, object_pairs_hook=_unique)
+    if suffix == ".toml":
+        return _toml(text)
+    if suffix in (".yaml", ".yml"):
+        return _yaml(text)
+    raise SpecError(
+        f"settings are read from .yaml, .yml, .json and .toml files, not {suffix or 'a file without ending'!r}"
+    )
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in result:
+            raise SpecError(f"the key {key!r} stands twice")
+        result[key] = value
+    return result
+
+
+def _toml(text: str) -> Any:
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    return tomllib.loads(text)
+
+
+def _yaml(text: str) -> Any:
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        """SafeLoader that refuses duplicate keys and floods of aliases."""
+
+        aliases = 0
+
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            if self.check_event(yaml.events.AliasEvent):
+                self.aliases += 1
+                if self.aliases > MAX_ALIASES:
+                    raise SpecError(f"more than {MAX_ALIASES} YAML aliases")
+            return super().compose_node(parent, index)
+
+        def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+            seen = set()
+            for key_node, _ in node.value:
+                key = self.construct_object(key_node, deep=True)
+                if not isinstance(key, str):
+                    raise SpecError(f"keys must be text, not {key!r} (line {key_node.start_mark.line + 1})")
+                if key in seen:
+                    raise SpecError(f"the key {key!r} stands twice (line {key_node.start_mark.line + 1})")
+                seen.add(key)
+            return super().construct_mapping(node, deep)
+
+    try:
+        return yaml.load(text, Loader=Loader)  # a SafeLoader
+    except yaml.YAMLError as error:
+        raise SpecError(f"not valid YAML: {str(error)[:300]}") from None
+
+
+def _check_depth(value: Any, depth: int) -> None:
+    if depth > MAX_DEPTH:
+        raise SpecError(f"settings are nested more than {MAX_DEPTH} deep")
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for item in items:
+        _check_depth(item, depth + 1)

@@ -1,0 +1,62 @@
+"""``@router.wrap``: the attempt loop around any function of ``(model, messages, **kwargs)`` shape."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from .call.drivers import arun, run
+from .call.plan import plan
+from .call.streams import hand_over
+from .errors import SpecError
+from .provider.functions import FunctionProvider
+from .result import attach
+from .spec.options import Routing
+
+if TYPE_CHECKING:
+    from .router import Router
+
+
+def wrapped(router: Router, function: Callable[..., Any], options: dict[str, Any]) -> Callable[..., Any]:
+    """``function`` routed by ``router``; ``options`` are defaults of each call (the keywords of ``Routing``, and
+    ``timeout``). The result is ``async def`` where ``function`` is."""
+    if not callable(function):
+        raise SpecError(f"wrap: expected a function of (model, messages, **kwargs), not {function!r}")
+    if "timeout" in options:
+        options = {**options, "timeout_s": options["timeout"]}
+        del options["timeout"]
+    defaults, provider = Routing(**options), FunctionProvider(function)
+
+    if inspect.iscoroutinefunction(function):
+
+        @functools.wraps(function)
+        async def asynchronous(*args: Any, **kwargs: Any) -> Any:
+            call = router.prepare(*_named(args, kwargs), defaults)
+            try:
+                return hand_over(await arun(plan(call), provider, router.clock), provider)
+            except Exception as error:
+                attach(error, call.result)
+                raise
+
+        return asynchronous
+
+    @functools.wraps(function)
+    def synchronous(*args: Any, **kwargs: Any) -> Any:
+        call = router.prepare(*_named(args, kwargs), defaults)
+        try:
+            return hand_over(run(plan(call), provider, router.clock), provider)
+        except Exception as error:
+            attach(error, call.result)
+            raise
+
+    return synchronous
+
+
+def _named(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """(model, the other arguments by name)."""
+    if len(args) > 2:
+        raise TypeError("a wrapped function takes at most (model, messages) by position; name the rest")
+    named = {**dict(zip(("model", "messages"), args, strict=False)), **kwargs}
+    return named.pop("model", None), named

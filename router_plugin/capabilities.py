@@ -66,7 +66,7 @@ class Answers:
         provider = kwargs.get("custom_llm_provider") or (args[1] if len(args) > 1 else None)
         if provider == "router" and isinstance(model, str) and not routes(model):
             model = f"router/{model}"
-        if not routes(model):
+        if not routes(model):  # the template lets a few through that are none of ours
             return None
         try:
             tag = parse_router_string(str(model)).tags[0]

@@ -14,11 +14,13 @@ import inspect
 import threading
 import types
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 from .capabilities import Answers
 from .errors import RouterError, SpecError
 from .provider.catalog import forget_prices
+from .provider.litellm_port import PUBLIC
 from .provider.tap import TAP, inside_attempt
 from .result import LATEST, attach
 from .router import Router
@@ -132,24 +134,26 @@ class _Host:
         from litellm.litellm_core_utils import fallback_generalizations as rules
 
         TAP.hold()
+        TAP.pinned = True
         answers = Answers(self)
         for function in _distinct(litellm.completion, main.completion):
-            self._swap(function, _sync_entry)
+            self._swap(function, _sync_entry, _call_template)
         for function in _distinct(litellm.acompletion, main.acompletion):
-            self._swap(function, _async_entry)
+            self._swap(function, _async_entry, _await_template)
         for name in ("text_completion", "responses"):
-            self._swap(getattr(litellm, name), _bridge)
-            self._swap(getattr(litellm, f"a{name}"), _async_bridge)
+            self._swap(getattr(litellm, name), _bridge, _always_template)
+            self._swap(getattr(litellm, f"a{name}"), _async_bridge, _always_await_template)
         for name, answer in answers.of(litellm).items():
-            self._swap(getattr(litellm, name), answer)
+            self._swap(getattr(litellm, name), answer, _question_template)
         litellm.provider_list.append(_PROVIDER)  # litellm.Router takes entries of known providers only
-        self._swap(rules.set_fallback_generalizations, _keep_rules)
+        self._swap(rules.set_fallback_generalizations, _keep_rules, _always_template)
         rules.set_fallback_generalizations(rules.get_fallback_generalization_rules())
 
     def _take_back(self) -> None:
         import litellm
         from litellm.litellm_core_utils import fallback_generalizations as rules
 
+        PUBLIC.completion = PUBLIC.acompletion = None
         while self._swapped:
             function, code = self._swapped.pop()
             function.__code__ = code
@@ -158,9 +162,12 @@ class _Host:
         while _PROVIDER in litellm.provider_list:
             litellm.provider_list.remove(_PROVIDER)
         forget_prices()
+        TAP.pinned = False
         TAP.release()
 
-    def _swap(self, function: Any, entry: Callable[..., Any]) -> None:
+    def _swap(self, function: Any, entry: Callable[..., Any], template: Any) -> None:
+        import litellm
+
         if not isinstance(function, types.FunctionType):
             raise RouterError(
                 f"cannot route: litellm's {getattr(function, '__name__', function)!r} is not a plain function here; "
@@ -171,63 +178,88 @@ class _Host:
         )
         original.__kwdefaults__ = function.__kwdefaults__
         original.__dict__.update(function.__dict__)
+        if function is litellm.completion or function is litellm.acompletion:
+            setattr(PUBLIC, function.__name__, original)  # attempts need not pass our own entry again
         self._swapped.append((function, function.__code__))
-        function.__code__ = _entry_code(function.__code__, entry, original, inspect.iscoroutinefunction(function))
+        function.__code__ = _entry_code(template, function.__code__, entry, original)
 
 
 def _distinct(*functions: Any) -> list[Any]:
     return list({id(function): function for function in functions}.values())
 
 
-def _entry_code(code: types.CodeType, entry: Callable[..., Any], original: Any, asynchronous: bool) -> types.CodeType:
-    """Code that hands the call to ``entry(original, args, kwargs)``, with the free variables the function object needs.
-
-    The two objects are constants of the code, so that nothing is written into litellm's modules.
-    """
-
-    def plain(*args: Any, **kwargs: Any) -> Any:
-        return "ENTRY"("ORIGINAL", args, kwargs)  # type: ignore[operator]
-
-    async def awaited(*args: Any, **kwargs: Any) -> Any:
-        return await "ENTRY"("ORIGINAL", args, kwargs)  # type: ignore[operator]
-
-    template = (awaited if asynchronous else plain).__code__
-    constants = tuple(
-        entry if constant == "ENTRY" else original if constant == "ORIGINAL" else constant
-        for constant in template.co_consts
-    )
-    return template.replace(co_consts=constants, co_freevars=code.co_freevars, co_name=code.co_name)
-
-
-def _sync_entry(original: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """What litellm.completion runs now."""
+# The entry, the original and the rest in capitals are constants of the new code: nothing is written into litellm's
+# modules. The templates run on every call of litellm, so they tell by comparisons alone what is none of ours.
+def _call_template(*args: Any, **kwargs: Any) -> Any:
     model = kwargs["model"] if "model" in kwargs else args[0] if args else None
-    if not (
-        routes(model)
-        or _HOST.intercepting
-        or not ASKING.isdisjoint(kwargs)
-        or kwargs.get("custom_llm_provider") == _PROVIDER
+    if (
+        model.__class__ is str
+        and not (model[:6] == "router" or "@" in model or "->" in model or "HOST".intercepting)  # type: ignore[attr-defined]
+        and "ASKING".isdisjoint(kwargs)  # type: ignore[attr-defined]
+        and not ("custom_llm_provider" in kwargs and kwargs["custom_llm_provider"] == "router")
     ):
-        return original(*args, **kwargs)
+        return "ORIGINAL"(*args, **kwargs)  # type: ignore[operator]
+    return "ENTRY"("ORIGINAL", model, args, kwargs)  # type: ignore[operator]
+
+
+async def _await_template(*args: Any, **kwargs: Any) -> Any:
+    model = kwargs["model"] if "model" in kwargs else args[0] if args else None
+    if (
+        model.__class__ is str
+        and not (model[:6] == "router" or "@" in model or "->" in model or "HOST".intercepting)  # type: ignore[attr-defined]
+        and "ASKING".isdisjoint(kwargs)  # type: ignore[attr-defined]
+        and not ("custom_llm_provider" in kwargs and kwargs["custom_llm_provider"] == "router")
+    ):
+        return await "ORIGINAL"(*args, **kwargs)  # type: ignore[operator]
+    return await "ENTRY"("ORIGINAL", model, args, kwargs)  # type: ignore[operator]
+
+
+def _question_template(*args: Any, **kwargs: Any) -> Any:
+    model = kwargs["model"] if "model" in kwargs else args[0] if args else None
+    if (
+        model.__class__ is str
+        and not (model[:6] == "router" or "->" in model or args[1:2] == ("router",))
+        and not ("custom_llm_provider" in kwargs and kwargs["custom_llm_provider"] == "router")
+    ):
+        return "ORIGINAL"(*args, **kwargs)  # type: ignore[operator]
+    return "ENTRY"("ORIGINAL", args, kwargs)  # type: ignore[operator]
+
+
+def _always_template(*args: Any, **kwargs: Any) -> Any:
+    return "ENTRY"("ORIGINAL", args, kwargs)  # type: ignore[operator]
+
+
+async def _always_await_template(*args: Any, **kwargs: Any) -> Any:
+    return await "ENTRY"("ORIGINAL", args, kwargs)  # type: ignore[operator]
+
+
+def _entry_code(template: Any, code: types.CodeType, entry: Callable[..., Any], original: Any) -> types.CodeType:
+    """The template's code for one function, with the free variables that the function object needs."""
+    given = {"ENTRY": entry, "ORIGINAL": original, "HOST": _HOST, "ASKING": ASKING}
+    constants = tuple(
+        given.get(constant, constant) if isinstance(constant, str) else constant
+        for constant in template.__code__.co_consts
+    )
+    return template.__code__.replace(  # type: ignore[no-any-return]
+        co_consts=constants, co_freevars=code.co_freevars, co_name=code.co_name
+    )
+
+
+def _sync_entry(original: Any, model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """What litellm.completion runs for calls that may be ours."""
     target = _target(original, model, args, kwargs)
     if target is None:
         return original(*args, **kwargs)
     router, named, prefer, implicit = target
-    if named.pop("acompletion", None) is True:  # litellm's async bridges call the sync function and await its result
+    if "acompletion" in named and named.pop(
+        "acompletion"
+    ):  # litellm's async bridges await what the sync function returns
         return router._acompletion(named, _HOST.routers, prefer, implicit)
     return router._completion(named, _HOST.routers, prefer, implicit)
 
 
-async def _async_entry(original: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """What litellm.acompletion runs now."""
-    model = kwargs["model"] if "model" in kwargs else args[0] if args else None
-    if not (
-        routes(model)
-        or _HOST.intercepting
-        or not ASKING.isdisjoint(kwargs)
-        or kwargs.get("custom_llm_provider") == _PROVIDER
-    ):
-        return await original(*args, **kwargs)
+async def _async_entry(original: Any, model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """What litellm.acompletion runs for calls that may be ours."""
     target = _target(original, model, args, kwargs)
     if target is None:
         return await original(*args, **kwargs)
@@ -266,21 +298,21 @@ def _target(
     """Who answers this call: (router, keyword arguments, preferred model, whether the model may be unlisted); None to
     leave it to litellm."""
     default = _HOST.default
-    bridged = kwargs.get("custom_llm_provider") == _PROVIDER
+    bridged = "custom_llm_provider" in kwargs and kwargs["custom_llm_provider"] == _PROVIDER
+    ours = bridged or routes(model)
     if inside_attempt():
-        if routes(model) or bridged:
+        if ours:
             raise RouterError(
                 f"{model!r} was called from inside an attempt of a router; calls made there are never routed again. "
                 "Name a concrete model instead"
             )
-        if not OURS.isdisjoint(kwargs):  # a nested call of a concrete model: ours to take out, not to obey
-            for name in OURS.intersection(kwargs):
-                del kwargs[name]
+        for name in OURS.intersection(kwargs):  # a nested call of a concrete model: ours to take out, not to obey
+            del kwargs[name]
         return None
     if default is None or not isinstance(model, str):
         return None
     prefer, implicit = None, False
-    if not (routes(model) or bridged):
+    if not ours:
         covering = next((one for one in _HOST.intercepting if one.covers(model)), None)
         if covering is not None:
             default, prefer = covering.routers[0], model
@@ -292,29 +324,35 @@ def _target(
     if bridged:
         del named["custom_llm_provider"]
         model = model if routes(model) else f"router/{model}"
-    if prefer is not None:
-        model = "router"
-    named["model"] = model
-    return _HOST.routers.get(_first_name(model), default), named, prefer, implicit
+    named["model"] = model if prefer is None else "router"
+    if model[:7] == "router/":
+        default = _HOST.routers[model[7:]] if model[7:] in _HOST.routers else _addressed(model, default)
+    elif model != "router":
+        default = _addressed(model, default)
+    return default, named, prefer, implicit
 
 
-def _first_name(model: str) -> str:
+def _addressed(model: str, default: Router) -> Router:
     """The router that a name addresses first, as far as can be told cheaply; the parser decides later."""
     head = model.split("->", 1)[0].split("@", 1)[0].strip()
-    if head.startswith(("router/", "router_")):
-        return head[7:].split("/", 1)[0]
-    return ""
+    name = head[7:].split("/", 1)[0] if head.startswith(("router/", "router_")) else ""
+    return _HOST.routers.get(name, default)
 
 
 def _by_name(original: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
     """All arguments by name, as litellm's own signature has them."""
     if not args:
-        return dict(kwargs)
-    signature = inspect.signature(original)
-    bound = signature.bind(*args, **kwargs)
-    named = dict(bound.arguments)
-    named.update(named.pop("kwargs", {}))
-    return named
+        return kwargs
+    named = dict(zip(_parameters(original), args, strict=False))
+    if len(named) < len(args) or not kwargs.keys().isdisjoint(named):
+        inspect.signature(original).bind(*args, **kwargs)  # raises the TypeError that the call would have raised
+    return {**named, **kwargs}
+
+
+@lru_cache(maxsize=16)
+def _parameters(function: Any) -> tuple[str, ...]:
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return tuple(p.name for p in inspect.signature(function).parameters.values() if p.kind in kinds)
 
 
 def _keep_rules(original: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -1,4 +1,4 @@
-"""Frozen values that flow through a call. Money is in nano-dollars, prices in nano-dollars per token, times in seconds.
+"""Values that flow through a call. Money is in nano-dollars, prices in nano-dollars per token, times in seconds.
 
 ``Candidate`` is a deployment with everything that can be known about it before a request arrives; ``Request`` what a
 request needs; ``Decision`` the candidates that may take it, in order; ``Attempt`` and ``Wait`` what
@@ -78,7 +78,7 @@ class Candidate:
     own_price: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Request:
     """What deciding reads of a call. Token figures are of the input; ``upper`` is a true bound, ``low`` a safe floor.
 
@@ -95,7 +95,6 @@ class Request:
     stream: bool
     messages: Sequence[Any] = ()
     tools: Sequence[Any] | None = None
-    user: str | None = None
     cache_marks: bool = False
     service_tier: str | None = None
     keys: Mapping[str, Any] = field(default_factory=dict)
@@ -119,8 +118,8 @@ class Rejection:
 # ``estimate`` expected and ``bound`` worst-case cost in nano-dollars; ``cap`` the output cap that this router has to
 # set for the bound to hold, None where none is needed; ``quality`` the prediction, None where there is none.
 Row = tuple[Candidate, float, float, "int | None", "float | None"]
-# A row in the ranking, with its score (higher is better).
-Ranked = tuple[float, Row]
+# A row in the ranking: the loss (lower is better; its negative is the score), the keys that break ties, last the row.
+Ranked = tuple[Any, ...]
 
 
 @dataclass(slots=True)
@@ -135,7 +134,7 @@ class Decision:
     objective: Policy | None = None  # the policy the ranking was made under, where it is not ``policy``
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Attempt:
     """One call of one deployment.
 

@@ -101,21 +101,21 @@ class RouteResult:
         return first[0].deployment.model if first else None
 
     def _first(self) -> Any:
-        return next((decision.ranking[0][1] for decision in self._decisions if decision.ranking), None)
+        return next((decision.ranking[0][-1] for decision in self._decisions if decision.ranking), None)
 
     @property
     def ranking(self) -> list[str]:
-        names = (row[0].name for decision in self._decisions for _, row in decision.ranking)
+        names = (ranked[-1][0].name for decision in self._decisions for ranked in decision.ranking)
         return list(dict.fromkeys(names))
 
     @property
     def scores(self) -> dict[str, float]:
-        return {row[0].name: score for d in reversed(self._decisions) for score, row in d.ranking}
+        return {ranked[-1][0].name: -ranked[0] for d in reversed(self._decisions) for ranked in d.ranking}
 
     @property
     def qualities(self) -> dict[str, float]:
         """Predicted quality of every candidate in the ranking; those without one carry the guess from the price."""
-        return {row[0].name: predicted(row) for d in reversed(self._decisions) for _, row in d.ranking}
+        return {r[-1][0].name: predicted(r[-1]) for d in reversed(self._decisions) for r in d.ranking}
 
     @property
     def rejected(self) -> dict[str, str]:
@@ -150,7 +150,7 @@ class RouteResult:
     def notes(self) -> list[str]:
         """What a reader should know: guesses, priors, and how many candidates there were."""
         notes = []
-        rows = [row for decision in self._decisions for _, row in decision.ranking]
+        rows = [ranked[-1] for decision in self._decisions for ranked in decision.ranking]
         guessed = [row[0].name for row in rows if row[4] is None]
         if guessed:
             notes.append(f"quality guessed from the price: {', '.join(guessed[:8])}")

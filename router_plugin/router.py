@@ -17,15 +17,15 @@ from .call.inflight import Call, Segment
 from .call.plan import budget_error, plan
 from .call.streams import hand_over
 from .clock import SYSTEM_CLOCK, Clock
-from .decide.decision import decide, situation
-from .decide.pool import make_candidates, matches, select
+from .decide.decision import Situation, decide
+from .decide.pool import Selection, make_candidates, matches, select
 from .decide.reasons import reason
 from .decide.request import read_request
 from .errors import NoCandidateError, SpecError, did_you_mean
 from .explain import explain
 from .provider.litellm_port import LitellmProvider
 from .provider.port import CataloguedProvider
-from .records import Candidate, Decision, Rejection, Request
+from .records import Candidate, Request
 from .result import LATEST, RouteResult, attach
 from .snapshot import Score, Scorer
 from .spec.budget import Budget
@@ -38,7 +38,6 @@ from .state.fleet import Fleet
 from .surface import split
 
 log = logging.getLogger("router_plugin")
-Selection = tuple[tuple[Candidate, ...], tuple[Rejection, ...]]
 
 
 class Router:
@@ -80,6 +79,8 @@ class Router:
 
     def _set_up(self, spec: RouterSpec, scorer: Scorer | None, seed: int | None, clock: Clock, provider: Any) -> None:
         self.spec = spec
+        self.name = spec.name
+        self._addresses = (None, "router", spec.name, f"router/{spec.name}", f"router_{spec.name}")
         self.scorer = scorer
         self.version = 1
         self._clock = clock
@@ -92,7 +93,7 @@ class Router:
         self._candidates: tuple[Candidate, ...] = ()
         self._implicit: dict[str, Deployment] = {}
         self._selections: LRUCache[tuple[Any, ...], Selection] = LRUCache(256)
-        self._base: Selection = ((), ())
+        self._base = Selection()
         self._scorer_failed = False
 
     @classmethod
@@ -117,10 +118,6 @@ class Router:
         from .spec.files import load_spec
 
         return cls.from_spec(load_spec(path), **keywords)
-
-    @property
-    def name(self) -> str:
-        return self.spec.name
 
     @property
     def clock(self) -> Clock:
@@ -160,16 +157,12 @@ class Router:
         defaults: Routing | None = None,
     ) -> Call:
         """Everything up to the first attempt: parse, decide, line the candidates up. ``kwargs`` is ours to change."""
-        fallbacks = kwargs.pop("fallbacks", None)
+        fallbacks = kwargs.pop("fallbacks") if "fallbacks" in kwargs else None
         surface = split(kwargs, self.spec.allow_request_endpoints)
         request = read_request(kwargs, surface.extra)
-        segments: list[Segment] = []
-        decisions: list[Decision] = []
-        for router, policy in self._layers(name, fallbacks, (defaults, surface.options), others, prefer):
-            segment = router._decide(policy, request)
-            segments.append(segment)
-            decisions.append(segment.decision)
-        policy = decisions[0].policy
+        layers = self._layers(name, fallbacks, (defaults, surface.options), others, prefer)
+        segments = [router._decide(policy, request) for router, policy in layers]
+        policy = segments[0].decision.policy
         now = self._clock.monotonic()
         deadline = now + (surface.timeout_s if surface.timeout_s is not None else policy.timeout_s)
         call = Call(
@@ -177,16 +170,19 @@ class Router:
             kwargs,
             policy,
             segments,
-            RouteResult(self.name, self.version, decisions),
+            RouteResult(self.name, self.version, [segment.decision for segment in segments]),
             self._clock,
             now,
             deadline,
             self._provider.count_tokens,
             self._random.random,
         )
-        call.todo = _line_up(segments)
+        if len(segments) == 1:
+            call.todo = segments[0].decision.ranking[:]
+        else:
+            _line_up(call)
         if call.todo:
-            call.result.output_cap = call.todo[0][1][1][3]
+            call.result.output_cap = call.todo[0][-1][3]
         return call
 
     def _layers(
@@ -198,8 +194,9 @@ class Router:
         prefer: str | None,
     ) -> list[tuple[Router, Policy]]:
         """One router and policy for every tag of the name (and of litellm's ``fallbacks``)."""
-        if fallbacks is None and (name is None or name == "router" or name == self.name):
-            return [(self, _with_call(self._policy, options, prefer))]
+        if fallbacks is None and name in self._addresses:
+            plain = options == (None, None) and prefer is None
+            return [(self, self._policy if plain else _with_call(self._policy, options, prefer))]
         layers = []
         for tag in self._tags(name, fallbacks):
             router = self._addressed(tag, others)
@@ -290,13 +287,16 @@ class Router:
         return selection
 
     def _decide(self, policy: Policy, request: Request) -> Segment:
-        candidates, excluded = self._select(policy)
         fleet = self._fleet
-        keys = fleet.ledger.keys_of(request.keys) if fleet.ledger.budgets else ()
-        left = fleet.ledger.left(keys)
-        scores = self._score(request) if self.scorer is not None else None
-        at = situation(policy, request, fleet.snapshot(), self._provider.count_tokens, left, scores)
-        return Segment(fleet, keys, decide(candidates, excluded, at))
+        at = Situation(policy, request, fleet.snapshot(), self._provider.count_tokens)
+        keys: tuple[Any, ...] = ()
+        if fleet.ledger.budgets:
+            keys = fleet.ledger.keys_of(request.keys)
+            at.limit = fleet.ledger.left(keys)
+        pool = self._select(policy)
+        if self.scorer is not None:
+            at.scores = self._score(request)
+        return Segment(fleet, keys, decide(pool, at))
 
     def _score(self, request: Request) -> Sequence[Score | None] | None:
         """What the scorer says of all candidates; a scorer that fails is reported once and does without."""
@@ -419,26 +419,18 @@ def _with_call(policy: Policy, options: tuple[Routing | None, ...], prefer: str 
     return policy if prefer is None else replace(policy, prefer=prefer)
 
 
-def _line_up(segments: Sequence[Segment]) -> list[Any]:
-    """All candidates of all tags in order, each deployment once."""
-    if len(segments) == 1:
-        segment = segments[0]
-        return [(segment, ranked) for ranked in segment.decision.ranking]
-    seen: set[int] = set()
-    lined = []
-    for segment in segments:
+def _line_up(call: Call) -> None:
+    """All candidates of all tags of a chain in order, each deployment once."""
+    call.owners = {}
+    for segment in call.segments:
         for ranked in segment.decision.ranking:
-            if id(ranked[1][0]) not in seen:
-                seen.add(id(ranked[1][0]))
-                lined.append((segment, ranked))
-    return lined
+            if id(ranked[-1][0]) not in call.owners:
+                call.owners[id(ranked[-1][0])] = segment
+                call.todo.append(ranked)
 
 
 def _score(value: Any) -> Score | None:
-    if value is None or isinstance(value, Score):
-        score = value
-    else:
-        score = Score(float(value))
+    score = value if value is None or isinstance(value, Score) else Score(float(value))
     if score is not None and score.quality is not None and not 0.0 <= score.quality <= 1.0:
         raise ValueError(f"a quality must lie between 0 and 1, got {score.quality!r}")
     return score
@@ -461,8 +453,7 @@ def _named_arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str,
 def _bridged_once(answer: Any, call: Call) -> Any:
     """litellm's bridges (text completion, responses) log with the object they handed down, which the first attempt
     used. Where a later attempt answered, its own event has been sent: the bridge's would be a second one."""
-    logging_obj = call.kwargs.get("litellm_logging_obj")
-    if logging_obj is not None and call.made > 1:
+    if call.made > 1 and (logging_obj := call.kwargs.get("litellm_logging_obj")) is not None:
         for event in ("sync_success", "async_success"):
             logging_obj.has_run_logging(event_type=event)
     return answer

@@ -13,7 +13,7 @@ PRIOR_TTFT_MS = 800.0
 PRIOR_ITL_MS = 20.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Snapshot:
     """Live figures by deployment name; a name that is missing has not been measured.
 

@@ -26,17 +26,16 @@ _CREDENTIAL_HEADERS = frozenset({"authorization", "api-key", "x-api-key", "x-goo
 # litellm's own retry and fallback machinery: one attempt is one request here.
 _RETRIES = ("num_retries", "max_retries")
 _LITELLM_LOOPS = ("retry_policy", "retry_strategy", "context_window_fallback_dict", "cooldown_time", "model_list")
+_RARE = ENDPOINT | {"timeout", "extra_headers", "headers", *_RETRIES, *_LITELLM_LOOPS}
 
 
 @dataclass(slots=True)
 class Surface:
-    """One call, split. ``options`` None where the call brought none; ``timeout_s`` None where it set no deadline."""
+    """What was ours in one call: None for options that it did not bring, a deadline that it did not set."""
 
-    kwargs: dict[str, Any]
     options: Routing | None
     extra: Mapping[str, Any] | None
     timeout_s: float | None
-    bridged: bool
 
 
 def split(kwargs: dict[str, Any], allow_endpoints: bool) -> Surface:
@@ -44,25 +43,26 @@ def split(kwargs: dict[str, Any], allow_endpoints: bool) -> Surface:
 
     Raises: SpecError naming the keyword and what would be right.
     """
-    bridged = came_through_litellm(kwargs)
     options, extra = None, None
     if not OURS.isdisjoint(kwargs):
         extra = _extra(kwargs.pop("extra", None))
         options = _options(kwargs)
-    timeout = kwargs.pop("timeout", None)
+    if _RARE.isdisjoint(kwargs):
+        return Surface(options, extra, None)
+    bridged = came_through_litellm(kwargs)
+    timeout = _deadline(kwargs.pop("timeout", None))
     if not allow_endpoints:
         _refuse_endpoints(kwargs, bridged)
     retries = None
     for name in _RETRIES:
-        if name in kwargs:
-            value = kwargs.pop(name)
-            retries = value if type(value) is int and value >= 0 and not bridged else retries
+        value = kwargs.pop(name, None)
+        retries = value if type(value) is int and value >= 0 and not bridged else retries
     for name in _LITELLM_LOOPS:
         kwargs.pop(name, None)
     if retries is not None and (options is None or options.max_attempts is None):
         given = {} if options is None else {name: getattr(options, name) for name in options.model_fields_set}
         options = Routing(**{**given, "max_attempts": retries + 1})
-    return Surface(kwargs, options, extra, _deadline(timeout), bridged)
+    return Surface(options, extra, timeout)
 
 
 def came_through_litellm(kwargs: Mapping[str, Any]) -> bool:

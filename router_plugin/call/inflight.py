@@ -17,25 +17,22 @@ if TYPE_CHECKING:
 
 
 class Held(Protocol):
-    """A reservation: it ends once, whoever ends it first."""
+    """A reservation: its ledger ends it once, whoever asks first."""
 
     amount: int
-
-    def settle(self, nano: int) -> None: ...
-    def release(self) -> None: ...
+    ledger: Any
 
 
 class CallState(Protocol):
     """What carrying out a call needs of a router's state: money and health."""
 
-    def reserve(self, keys: tuple[Any, ...], amount: int) -> Any: ...
+    def reserve(self, keys: tuple[Any, ...], amount: int, /) -> Any: ...
     def started(self, name: str) -> None: ...
     def succeeded(
-        self, name: str, latency_s: float, ttft_s: float | None, output_tokens: int, stream: bool
+        self, name: str, latency_s: float, ttft_s: float | None, output_tokens: int, stream: bool, nano: int
     ) -> None: ...
-    def failed(self, name: str, kind: str, latency_s: float, retry_after_s: float | None) -> None: ...
-    def abandoned(self, name: str) -> None: ...
-    def spent(self, name: str, nano: int) -> None: ...
+    def failed(self, name: str, kind: str, latency_s: float, retry_after_s: float | None, nano: int) -> None: ...
+    def abandoned(self, name: str, nano: int) -> None: ...
     def usual_s(self, name: str) -> float: ...
     def warn_once(self, name: str, message: str) -> None: ...
 
@@ -53,7 +50,8 @@ class Segment:
 class Call:
     """One routed call while it runs. Money in nano-dollars, times monotonic seconds.
 
-    ``todo`` are the candidates not tried yet, best first; ``billed`` what failed attempts may have cost; ``waited``
+    ``todo`` are the candidates not tried yet, best first; ``owners`` says by the candidate's id which segment of a
+    chain each belongs to (None where there is one segment); ``billed`` what failed attempts may have cost; ``waited``
     the deployments that were waited for.
     """
 
@@ -67,7 +65,8 @@ class Call:
     deadline: float
     count_tokens: Callable[[str, Request], int]
     jitter: Callable[[], float]
-    todo: list[tuple[Segment, Ranked]] = field(default_factory=list)
+    todo: list[Ranked] = field(default_factory=list)
+    owners: dict[int, Segment] | None = None
     made: int = 0
     billed: int = 0
     waited: set[str] = field(default_factory=set)
@@ -95,36 +94,53 @@ class InFlight:
 
     def finish(self, nano: int, usage: Usage, stream: bool) -> None:
         """The answer is whole: settle what it cost."""
-        if self._close("answered"):
-            latency = self.call.clock.monotonic() - self.started
-            self._pay(nano, usage)
-            name = self.candidate.name
-            self.segment.state.succeeded(name, latency, self.ttft_s, usage.output_tokens, stream)
-            self.record.latency_ms = latency * 1e3
-            if self.ttft_s is not None:
-                self.record.ttft_ms = self.ttft_s * 1e3
+        if not self.open:
+            return
+        self._end("answered", nano, usage)
+        latency = (self.record.latency_ms or 0.0) / 1e3
+        if self.ttft_s is not None:
+            self.record.ttft_ms = self.ttft_s * 1e3
+        name = self.candidate.name
+        self.segment.state.succeeded(name, latency, self.ttft_s, usage.output_tokens, stream, nano)
 
     def fail(self, failure: Failed) -> None:
         """It failed: release what was never served, settle what the provider may bill."""
-        if self._close("failed"):
-            latency = self.call.clock.monotonic() - self.started
-            self.record.latency_ms = latency * 1e3
-            self.record.error = f"{failure.kind}: {type(failure.error).__name__}"
-            if failure.billed:
-                usage = failure.usage or self._so_far(failure.partial_text)
-                self.call.billed += self._pay(self.price(usage), usage)
-            elif self.reservation is not None:
-                self.reservation.release()
-            name = self.candidate.name
-            self.segment.state.failed(name, failure.kind, latency, failure.retry_after_s)
+        if not self.open:
+            return
+        self.record.error = f"{failure.kind}: {type(failure.error).__name__}"
+        nano = 0
+        if failure.billed:
+            usage = failure.usage or self._so_far(failure.partial_text)
+            nano = self.price(usage)
+            self.call.billed += nano
+            self._end("failed", nano, usage)
+        else:
+            self._end("failed", 0, None)
+        latency = (self.record.latency_ms or 0.0) / 1e3
+        self.segment.state.failed(self.candidate.name, failure.kind, latency, failure.retry_after_s, nano)
 
     def abandon(self, text: str = "", outcome: str = "cancelled", usage: Usage | None = None) -> None:
         """Cancelled, or a stream left early: the provider bills the input and what it had sent."""
-        if self._close(outcome):
-            self.record.latency_ms = (self.call.clock.monotonic() - self.started) * 1e3
-            usage = usage or self._so_far(text)
-            self._pay(self.price(usage), usage)
-            self.segment.state.abandoned(self.candidate.name)
+        if not self.open:
+            return
+        usage = usage or self._so_far(text)
+        nano = self.price(usage)
+        self._end(outcome, nano, usage)
+        self.segment.state.abandoned(self.candidate.name, nano)
+
+    def _end(self, outcome: str, nano: int, usage: Usage | None) -> None:
+        """The one end: of the reservation, of the record."""
+        self.open = False
+        if self.reservation is not None:
+            self.reservation.ledger.end(self.reservation, nano)
+        record = self.record
+        record.outcome = outcome
+        record.latency_ms = (self.call.clock.monotonic() - self.started) * 1e3
+        if nano:
+            self.call.result.cost_nano += nano
+            record.cost_usd = nano / 1e9
+        if usage is not None:
+            record.input_tokens, record.output_tokens = usage.input_tokens, usage.output_tokens
 
     def price(self, usage: Usage) -> int:
         nano = math.ceil(cost_of(self.candidate, usage))
@@ -133,19 +149,3 @@ class InFlight:
 
     def _so_far(self, text: str) -> Usage:
         return Usage(self.call.request.estimate, tokens_of_text(text), exact=False)
-
-    def _close(self, outcome: str) -> bool:
-        if not self.open:
-            return False
-        self.open = False
-        self.record.outcome = outcome
-        return True
-
-    def _pay(self, nano: int, usage: Usage) -> int:
-        if self.reservation is not None:
-            self.reservation.settle(nano)
-        self.call.result.cost_nano += nano
-        self.segment.state.spent(self.candidate.name, nano)
-        self.record.cost_usd = nano / 1e9
-        self.record.input_tokens, self.record.output_tokens = usage.input_tokens, usage.output_tokens
-        return nano

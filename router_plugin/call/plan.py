@@ -36,7 +36,8 @@ def plan(call: Call) -> Plan:
     DeadlineExceededError.
     """
     while call.todo and call.made < call.policy.max_attempts:
-        segment, ranked = call.todo.pop(0)
+        ranked = call.todo.pop(0)
+        segment = call.segments[0] if call.owners is None else call.owners[id(ranked[-1][0])]
         flight = yield from _use(call, segment, ranked)
         if flight is not None:
             return flight
@@ -45,7 +46,7 @@ def plan(call: Call) -> Plan:
 
 def _use(call: Call, segment: Segment, ranked: Ranked) -> Generator[Attempt | Wait, Any, InFlight | None]:
     """Try one deployment, at most twice; None when the next one should be tried."""
-    candidate: Candidate = ranked[1][0]
+    candidate: Candidate = ranked[-1][0]
     tries = 0
     while call.made < call.policy.max_attempts:
         left = call.deadline - call.clock.monotonic()
@@ -106,9 +107,10 @@ def _attempt_timeout(call: Call, segment: Segment, candidate: Candidate, left: f
     """An even share of what remains, at least what the deployment usually needs, unless the caller said otherwise."""
     given = call.policy.attempt_timeout_s
     if given is not None:
-        return min(given, left)
+        return given if given < left else left
     rest = min(len(call.todo) + 1, call.policy.max_attempts - call.made + 1)
-    return min(left, max(left / max(rest, 1), 2 * segment.state.usual_s(candidate.name)))
+    share, usual = left / max(rest, 1), 2 * segment.state.usual_s(candidate.name)
+    return left if usual > left else usual if usual > share else share
 
 
 def _after(
@@ -120,7 +122,7 @@ def _after(
     if step == RAISE:
         raise _told(call, failure.error)
     if step == LARGER:
-        call.todo = [entry for entry in call.todo if entry[1][1][0].window > candidate.window]
+        call.todo = [ranked for ranked in call.todo if ranked[-1][0].window > candidate.window]
         return None
     again = step == SAME
     if not again and candidate.name not in call.waited and worth_waiting(failure, call.policy, alone):
@@ -139,7 +141,7 @@ def _reserve(
     call: Call, segment: Segment, ranked: Ranked
 ) -> Generator[Attempt | Wait, Any, tuple[Any, int | None] | None]:
     """Hold the worst case of this attempt in every budget; (reservation or None, output cap), or None if refused."""
-    candidate, _, bound, cap, _ = ranked[1]
+    candidate, _, bound, cap, _ = ranked[-1]
     policy, request = call.policy, call.request
     if policy.max_cost is not None and call.billed:
         fitted = _refit(call, candidate, policy.max_cost * 1e9 - call.billed)
@@ -151,7 +153,7 @@ def _reserve(
     waited_until = None
     while True:
         held = segment.state.reserve(segment.keys, math.ceil(bound))
-        if hasattr(held, "settle"):
+        if hasattr(held, "accounts"):
             return held, cap
         call.refusal = held
         limit = float(held.left)

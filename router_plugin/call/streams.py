@@ -119,7 +119,7 @@ class Handover:
         call = self.flight.call
         kwargs, request = call.kwargs, call.request
         plain = not (request.needs & ~(STREAMING | SYSTEM)) and request.n == 1 and not kwargs.get("response_format")
-        able = [entry for entry in call.todo if entry[1][1][0].facts.caps & PREFILL]
+        able = [ranked for ranked in call.todo if ranked[-1][0].facts.caps & PREFILL]
         if not (plain and able and text):
             return
         call.todo = able

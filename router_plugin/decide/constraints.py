@@ -14,6 +14,7 @@ from ..records import Candidate, Rejection, Request, Row
 from ..snapshot import Snapshot, metric_value
 from ..spec.strings import Bound
 from .cost import EXPECTED_OUTPUT_TOKENS, price_per_million
+from .pool import Selection
 from .pool import matches as named
 from .ranking import predicted
 
@@ -23,38 +24,34 @@ if TYPE_CHECKING:
 __all__ = ["capable", "named", "priced", "rested", "within_bounds"]
 
 
-def capable(candidates: Sequence[Candidate], request: Request, rejections: list[Rejection]) -> Sequence[Candidate]:
+def capable(pool: Selection, request: Request, rejections: list[Rejection]) -> Sequence[Candidate]:
     """Those that can do what the request needs, in a window that holds it."""
     needs, low = request.needs, request.low
     total = low + (request.cap or 0)
-    passed = [c for c in candidates if not needs & c.lacks and low <= c.max_input and total <= c.window]
-    if len(passed) == len(candidates):
-        return candidates
-    for candidate in candidates:
+    if not needs & pool.lacks and total <= pool.window:
+        return pool.candidates
+    for candidate in pool.candidates:
         missing = needs & candidate.lacks
         if missing:
             rejections.append(Rejection(candidate, "capability", "hard", (missing,)))
         elif low > candidate.max_input or total > candidate.window:
             window = min(candidate.max_input, candidate.window)
             rejections.append(Rejection(candidate, "context_window", "hard", (low, request.cap, window)))
-    return passed
+    return [c for c in pool.candidates if not needs & c.lacks and low <= c.max_input and total <= c.window]
 
 
 def priced(candidates: Sequence[Candidate], at: Situation, rejections: list[Rejection]) -> Sequence[Candidate]:
     """With money at stake a model without a known price is left out, or an error (policy ``unpriced``)."""
-    if not at.money:
-        return candidates
-    passed = [candidate for candidate in candidates if candidate.priced]
-    if len(passed) == len(candidates):
-        return candidates
     missing = [candidate for candidate in candidates if not candidate.priced]
+    if not missing:
+        return candidates
     if at.policy.unpriced == "error":
         raise SpecError(
             f"{missing[0].name!r} has no known price per token while a cost bound, cost weight or budget is in force; "
             "give its Deployment input_cost_per_token and output_cost_per_token, or set unpriced='exclude'"
         )
     rejections.extend(Rejection(candidate, "unpriced", "hard") for candidate in missing)
-    return passed
+    return [candidate for candidate in candidates if candidate.priced]
 
 
 def within_bounds(rows: list[Row], at: Situation, rejections: list[Rejection]) -> list[Row]:
@@ -125,10 +122,7 @@ def _relative(rows: list[Row], everyone: list[Row], model: str, metric: str, rej
 
 def rested(rows: list[Row], snapshot: Snapshot, rejections: list[Rejection]) -> list[Row]:
     """Those that are not cooling down."""
-    cooling = snapshot.cooling
-    if not cooling:
-        return rows
-    passed = []
+    cooling, passed = snapshot.cooling, []
     for row in rows:
         rest = cooling.get(row[0].name)
         if rest is None or rest[0] <= snapshot.now:

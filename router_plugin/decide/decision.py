@@ -15,69 +15,57 @@ from ..snapshot import Score, Snapshot
 from ..spec.policy import Policy, needs_prices
 from . import constraints
 from .cost import EXPECTED_OUTPUT_TOKENS, CountTokens, fit, is_plain
+from .pool import Selection
 from .ranking import rank
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Situation:
     """Everything a decision reads beside the candidates.
 
     ``limit``: nano-dollars that this call may still cost (the tighter of ``max_cost`` and the budgets), None without
-    one; ``money``: whether a cost bound, cost weight or budget is in force. ``scores`` stand in the order of the
-    candidates' indices.
+    one; ``limit_name`` says which. ``scores`` stand in the order of the candidates' indices.
     """
 
     policy: Policy
     request: Request
     snapshot: Snapshot
-    limit: float | None
-    limit_name: str
-    money: bool
     count_tokens: CountTokens
+    limit: float | None = None
+    limit_name: str = "budget"
     scores: Sequence[Score | None] | None = None
 
 
-def situation(
-    policy: Policy,
-    request: Request,
-    snapshot: Snapshot,
-    count_tokens: CountTokens,
-    budget_left: float | None = None,
-    scores: Sequence[Score | None] | None = None,
-) -> Situation:
-    limit, name = budget_left, "budget"
-    if policy.max_cost is not None and (limit is None or policy.max_cost * 1e9 <= limit):
-        limit, name = policy.max_cost * 1e9 * (1 + 1e-12), "max_cost"  # a hair for binary noise
-    money = limit is not None or needs_prices(policy)
-    return Situation(policy, request, snapshot, limit, name, money, count_tokens, scores)
-
-
-def decide(candidates: Sequence[Candidate], excluded: Sequence[Rejection], at: Situation) -> Decision:
+def decide(pool: Selection, at: Situation) -> Decision:
     """Order the candidates that may take the request, best first; say of every other one why not."""
-    rejections = list(excluded)
-    capable = constraints.capable(candidates, at.request, rejections)
-    priced = constraints.priced(capable, at, rejections)
-    affordable = price(priced, at, rejections)
-    wanted = constraints.within_bounds(affordable, at, rejections)
-    rested = constraints.rested(wanted, at.snapshot, rejections)
+    policy, request, rejections = at.policy, at.request, [*pool.excluded]
+    if policy.max_cost is not None and (at.limit is None or policy.max_cost * 1e9 <= at.limit):
+        at.limit, at.limit_name = policy.max_cost * 1e9 * (1 + 1e-12), "max_cost"  # a hair for binary noise
+    candidates = constraints.capable(pool, request, rejections)
+    if not pool.priced and policy.unpriced != "assume" and (at.limit is not None or needs_prices(policy)):
+        candidates = constraints.priced(candidates, at, rejections)
+    affordable = wanted = price(candidates, at, rejections)
+    if policy.bounds or policy.bounded:
+        wanted = constraints.within_bounds(affordable, at, rejections)
+    rested = constraints.rested(wanted, at.snapshot, rejections) if at.snapshot.cooling else wanted
     if rested:
-        return Decision(rank(rested, at.policy, at.snapshot), rejections, at.policy, at.request)
+        return Decision(rank(rested, policy, at.snapshot), rejections, policy, request)
     if wanted:
         rejections = [rejection for rejection in rejections if rejection.kind != "live"]
-        return Decision(rank(wanted, at.policy, at.snapshot), rejections, at.policy, at.request, ("panic",))
-    if affordable and at.policy.on_infeasible != "raise":
+        return Decision(rank(wanted, policy, at.snapshot), rejections, policy, request, ("panic",))
+    if affordable and policy.on_infeasible != "raise":
         return _infeasible(affordable, rejections, at)
-    return Decision([], rejections, at.policy, at.request)
+    return Decision([], rejections, policy, request)
 
 
 def price(candidates: Sequence[Candidate], at: Situation, rejections: list[Rejection]) -> list[Row]:
     """Attach expectation and worst case to each candidate; leave out those that cannot meet the limit."""
     request, policy, limit, scores = at.request, at.policy, at.limit, at.scores
     tokens_in, upper, wanted, n = request.estimate, request.upper, request.cap, request.n
-    typical = EXPECTED_OUTPUT_TOKENS if wanted is None else min(EXPECTED_OUTPUT_TOKENS, wanted)
+    typical = EXPECTED_OUTPUT_TOKENS if wanted is None or wanted > EXPECTED_OUTPUT_TOKENS else wanted
     default_cap, plain = policy.default_output_cap, is_plain(request)
     rows: list[Row] = [None] * len(candidates)  # type: ignore[list-item]  # filled by index: an append is a call
-    count, failed = 0, []
+    count = 0
     for candidate in candidates:
         quality, out = candidate.quality, float(typical)
         if scores is not None and (score := scores[candidate.index]) is not None:
@@ -104,9 +92,9 @@ def price(candidates: Sequence[Candidate], at: Situation, rejections: list[Rejec
             rows[count] = (candidate, estimate, *fitted, quality)
             count += 1
         else:
-            failed.append(Rejection(candidate, at.limit_name, "hard", (limit, request, policy.min_output_tokens)))
+            detail = (limit, request, policy.min_output_tokens)
+            rejections.append(Rejection(candidate, at.limit_name, "hard", detail))
     del rows[count:]
-    rejections += failed
     return rows
 
 

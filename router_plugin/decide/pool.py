@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from ..errors import SpecError, did_you_mean
 from ..records import UNBOUNDED, Candidate, ModelFacts, Rejection
@@ -81,7 +81,22 @@ def matches(candidate: Candidate, name: str) -> bool:
     )
 
 
-def select(candidates: Sequence[Candidate], policy: Policy) -> tuple[tuple[Candidate, ...], tuple[Rejection, ...]]:
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The candidates that a policy's names leave, and what is true of all of them at once.
+
+    ``lacks`` is what at least one of them lacks, ``window`` the smallest, ``priced`` whether all are: a request within
+    these passes those constraints without a look at any candidate.
+    """
+
+    candidates: tuple[Candidate, ...] = ()
+    excluded: tuple[Rejection, ...] = ()
+    lacks: int = 0
+    window: int = 0
+    priced: bool = True
+
+
+def select(candidates: Sequence[Candidate], policy: Policy) -> Selection:
     """Apply the include and exclude lists.
 
     Raises: SpecError for a name that matches nothing, listing the known ones.
@@ -96,7 +111,11 @@ def select(candidates: Sequence[Candidate], policy: Policy) -> tuple[tuple[Candi
             out.append(Rejection(candidate, reason, "hard"))
     if policy.unpriced == "assume":
         kept = [candidate if candidate.priced else _assumed(candidate, policy) for candidate in kept]
-    return tuple(kept), tuple(out)
+    lacks = 0
+    for candidate in kept:
+        lacks |= candidate.lacks
+    window = min((min(candidate.window, candidate.max_input) for candidate in kept), default=0)
+    return Selection(tuple(kept), tuple(out), lacks, window, all(candidate.priced for candidate in kept))
 
 
 def _assumed(candidate: Candidate, policy: Policy) -> Candidate:

@@ -7,8 +7,6 @@ nan). ``willingness_to_pay`` w: maximise w·q/0.10 − expected cost of this req
 
 from __future__ import annotations
 
-from typing import Any
-
 from ..records import Ranked, Row
 from ..snapshot import PRIOR_ITL_MS, PRIOR_TTFT_MS, Snapshot, metric_value
 from ..spec.policy import Policy
@@ -19,19 +17,25 @@ _LAST = float("inf")
 
 
 def rank(rows: list[Row], policy: Policy, snapshot: Snapshot) -> list[Ranked]:
-    """The rows in order, best first, each with its score (higher is better)."""
-    losses = _losses(rows, policy, snapshot)
+    """The rows in order, best first, each behind its loss and the keys that break ties."""
     prefer = policy.prefer
-    keyed: list[tuple[Any, ...]]
     if prefer is None:
-        keyed = [(loss, row[1], row[0].index, row) for loss, row in zip(losses, rows, strict=True)]
+        if policy.plain_objective:
+            ranking: list[Ranked] = [
+                (-guessed_quality(row[0].facts) if row[4] is None else -row[4], row[1], row[0].index, row)
+                for row in rows
+            ]
+        else:
+            losses = _losses(rows, policy, snapshot)
+            ranking = [(loss, row[1], row[0].index, row) for loss, row in zip(losses, rows, strict=True)]
     else:
-        keyed = [
+        losses = _losses(rows, policy, snapshot)
+        ranking = [
             (loss, not matches(row[0], prefer), row[1], row[0].index, row)
             for loss, row in zip(losses, rows, strict=True)
         ]
-    keyed.sort()
-    return [(-entry[0], entry[-1]) for entry in keyed]
+    ranking.sort()
+    return ranking
 
 
 def _losses(rows: list[Row], policy: Policy, snapshot: Snapshot) -> list[float]:
@@ -45,7 +49,7 @@ def _losses(rows: list[Row], policy: Policy, snapshot: Snapshot) -> list[float]:
         return _single(rows, policy.minimise or policy.maximise or "", policy.minimise is not None, snapshot)
     if policy.objective == "cost":
         return [row[1] / 1e9 for row in rows]
-    return [-row[4] if row[4] is not None else -guessed_quality(row[0].facts) for row in rows]
+    return [-predicted(row) for row in rows]
 
 
 def predicted(row: Row) -> float:

@@ -26,14 +26,38 @@ IMAGE_TOKENS_ESTIMATE = 1_100
 PDF_TOKENS_PER_BYTE = 1  # text and page images of a PDF; an uncompressed text layer is about a byte a character
 
 
+# Keywords that say more of a request than its messages do.
+_OPTIONS = frozenset(
+    {"tools", "functions", "parallel_tool_calls", "response_format", "modalities", "reasoning_effort", "thinking"}
+    | {"stream", "n", "max_tokens", "max_completion_tokens", "service_tier"}
+    | {"cache_control_injection_points", "enable_prompt_caching"}
+)
+
+
 class _Tally:
     """Sizes of one request while it is being read."""
 
-    __slots__ = ("audio_bytes", "cache_marks", "cjk_bytes", "file_bytes", "images", "needs", "text_bytes", "unbounded")
+    n: int
+    cap: int | None
+    service_tier: str | None
+    __slots__ = (
+        "audio_bytes",
+        "cache_marks",
+        "cap",
+        "cjk_bytes",
+        "file_bytes",
+        "images",
+        "n",
+        "needs",
+        "service_tier",
+        "text_bytes",
+        "unbounded",
+    )
 
     def __init__(self) -> None:
         self.needs = self.text_bytes = self.cjk_bytes = self.images = self.audio_bytes = self.file_bytes = 0
         self.unbounded = self.cache_marks = False
+        self.n, self.cap, self.service_tier = 1, None, None
 
     def text(self, text: str) -> None:
         if text.isascii():
@@ -87,28 +111,27 @@ def read_request(kwargs: Mapping[str, Any], extra: Mapping[str, Any] | None = No
 
     Raises: SpecError where ``messages`` is not a list of messages.
     """
-    messages = kwargs.get("messages")
-    if not isinstance(messages, Sequence) or isinstance(messages, (str, bytes)):
+    messages = kwargs["messages"] if "messages" in kwargs else None
+    if messages.__class__ is not list and (not isinstance(messages, Sequence) or isinstance(messages, (str, bytes))):
         raise SpecError(
             f"messages: must be a list of messages such as [{{'role': 'user', 'content': 'Hi'}}], "
             f"not {type(messages).__name__}"
         )
     tally = _Tally()
     for message in messages:
-        # Nearly every message is a dict with text: kept free of calls that it does not need.
-        content = message.get("content") if type(message) is dict else None
-        if type(content) is str:
+        # Nearly every message is a dict of role and text: such ones are read without a call that can be spared.
+        content = message["content"] if message.__class__ is dict and "content" in message else None
+        if content.__class__ is str and "role" in message and len(message) == 2:
             if content.isascii():
                 tally.text_bytes += len(content)
             else:
                 tally.text(content)
-            if message.get("role") == "system":
+            if message["role"] == "system":
                 tally.needs |= cap.SYSTEM
-            if len(message) > 2:
-                _read_rest(message, tally)
         else:
             _read_message(message, tally)
-    _read_options(kwargs, tally)
+    if not _OPTIONS.isdisjoint(kwargs):
+        _read_options(kwargs, tally)
     return _sized(kwargs, messages, tally, extra)
 
 
@@ -157,6 +180,12 @@ def _read_options(kwargs: Mapping[str, Any], tally: _Tally) -> None:
         tally.needs |= cap.REASONING
     if get("stream"):
         tally.needs |= cap.STREAMING
+    if get("cache_control_injection_points") or get("enable_prompt_caching"):
+        tally.cache_marks = True
+    n = get("n")
+    tally.n = n if type(n) is int and n > 1 else 1
+    tally.service_tier = get("service_tier")
+    tally.cap = output_cap(get("max_tokens"), get("max_completion_tokens"))
 
 
 def _read_format(response_format: Any, tally: _Tally) -> None:
@@ -174,9 +203,9 @@ def _read_format(response_format: Any, tally: _Tally) -> None:
 def _sized(
     kwargs: Mapping[str, Any], messages: Sequence[Any], tally: _Tally, extra: Mapping[str, Any] | None
 ) -> Request:
-    frame = 16 + FRAME_TOKENS * len(messages)
-    estimate = tally.text_bytes // 4 + tally.cjk_bytes // 3 + FRAME_TOKENS // 2 * len(messages)
-    upper = tally.text_bytes + tally.cjk_bytes + frame
+    frames = FRAME_TOKENS * len(messages)
+    estimate = tally.text_bytes // 4 + tally.cjk_bytes // 3 + frames // 2
+    upper = tally.text_bytes + tally.cjk_bytes + frames + 16
     low = estimate // 2
     if tally.images or tally.audio_bytes or tally.file_bytes:
         media = tally.audio_bytes // 1_000 + tally.file_bytes // 20
@@ -185,29 +214,24 @@ def _sized(
         upper += tally.file_bytes * PDF_TOKENS_PER_BYTE
     if tally.unbounded:
         upper = UNBOUNDED
-    n = kwargs.get("n")
-    user = kwargs.get("user")
+    user = kwargs["user"] if "user" in kwargs else None
     return Request(
         tally.needs,
         estimate,
         upper,
         low,
-        output_cap(kwargs),
-        n if type(n) is int and n > 1 else 1,
-        bool(kwargs.get("stream")),
+        tally.cap,
+        tally.n,
+        bool(tally.needs & cap.STREAMING),
         messages,
-        kwargs.get("tools"),
-        user if isinstance(user, str) else None,
-        tally.cache_marks or bool(kwargs.get("cache_control_injection_points") or kwargs.get("enable_prompt_caching")),
-        kwargs.get("service_tier"),
-        {"user": user, "extra": extra, "metadata": kwargs.get("metadata")},
+        kwargs["tools"] if "tools" in kwargs else None,
+        tally.cache_marks,
+        tally.service_tier,
+        {"user": user, "extra": extra, "metadata": kwargs["metadata"] if "metadata" in kwargs else None},
+        {},
     )
 
 
-def output_cap(kwargs: Mapping[str, Any]) -> int | None:
-    """The caller's own cap on output tokens: the lower of the two spellings; nonsense is left to the provider."""
-    one, two = kwargs.get("max_tokens"), kwargs.get("max_completion_tokens")
-    if one is None and two is None:
-        return None
-    caps = [value for value in (one, two) if type(value) is int and value > 0]
-    return min(caps) if caps else None
+def output_cap(*spellings: Any) -> int | None:
+    """The caller's own cap on output tokens: the lower of its two spellings; nonsense is left to the provider."""
+    return min((value for value in spellings if type(value) is int and value > 0), default=None)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..records import Answered, Attempt, Candidate, Failed, Request, Usage
+from ..records import Answered, Attempt, Failed, Usage
 from .tap import INSIDE, TAP, WATCHDOG, AsyncGuard, Guard
 from .translate import failed
 from .usage import bill, field, output_text, read_usage
@@ -51,7 +51,8 @@ class FunctionProvider:
     def call(self, attempt: Attempt) -> Answered | Failed:
         started = time.monotonic()
         guard = Guard(started + attempt.timeout_s)
-        TAP.hold()
+        if held := not TAP.pinned:
+            TAP.hold()
         token = INSIDE.set(guard)
         WATCHDOG.watch(guard)
         try:
@@ -72,13 +73,15 @@ class FunctionProvider:
             INSIDE.reset(token)
             guard.active = False
             WATCHDOG.forget(guard)
-            TAP.release()
+            if held:
+                TAP.release()
 
     async def acall(self, attempt: Attempt) -> Answered | Failed:
         started = time.monotonic()
         guard = AsyncGuard(started + attempt.timeout_s, asyncio.get_running_loop())
         guard.task = asyncio.current_task()
-        TAP.hold()
+        if held := not TAP.pinned:
+            TAP.hold()
         token = INSIDE.set(guard)
         guard.arm()
         try:
@@ -104,10 +107,10 @@ class FunctionProvider:
             INSIDE.reset(token)
             guard.active = False
             guard.disarm()
-            TAP.release()
+            if held:
+                TAP.release()
 
-    def bill(self, response: Any, candidate: Candidate, request: Request) -> tuple[int, Usage]:
-        return bill(response, candidate, request)
+    bill = staticmethod(bill)
 
 
 def _arguments(attempt: Attempt) -> dict[str, Any]:

@@ -10,8 +10,7 @@ import asyncio
 import time
 from typing import Any
 
-from ..records import Answered, Attempt, Candidate, Failed, ModelFacts, Request, Usage
-from ..spec.deployment import Deployment
+from ..records import Answered, Attempt, Failed, Request
 from . import catalog
 from .streams import LitellmStreams, Peeked, apeek, peek
 from .tap import INSIDE, TAP, WATCHDOG, AsyncGuard, Guard
@@ -24,16 +23,23 @@ _LITELLM_TIMEOUT_S = 590.0
 _SKIP_MCP = "_skip_mcp_handler"
 
 
+class Public:
+    """litellm's completion functions as they were before ``install`` gave them new code; None while nothing is."""
+
+    completion: Any = None
+    acompletion: Any = None
+
+
+PUBLIC = Public()
+
+
 class LitellmProvider:
     """The real thing. Stateless: one instance serves all routers."""
 
     streams = LitellmStreams()
 
-    def facts(self, deployment: Deployment) -> ModelFacts:
-        return catalog.facts_of(deployment)
-
-    def stamp(self) -> int:
-        return catalog.stamp()
+    facts = staticmethod(catalog.facts_of)
+    stamp = staticmethod(catalog.stamp)
 
     def count_tokens(self, model: str, request: Request) -> int:
         """Exact tokens by litellm's tokeniser for the model (o200k where it has none of the model's own)."""
@@ -53,13 +59,14 @@ class LitellmProvider:
         import litellm
 
         started = time.monotonic()
-        guard = Guard(started + _until_first(attempt))
-        TAP.hold()
+        guard = Guard(started + (_until_first(attempt) if attempt.stream else attempt.timeout_s))
+        if held := not TAP.pinned:
+            TAP.hold()
         token = INSIDE.set(guard)
         WATCHDOG.watch(guard)
         answered = False
         try:
-            response = litellm.completion(**request_kwargs(attempt))
+            response = (PUBLIC.completion or litellm.completion)(**request_kwargs(attempt))
             if not attempt.stream or not hasattr(response, "received_finish_reason"):
                 return _checked(response, attempt, guard)
             peeked = peek(response, attempt, guard, started)
@@ -72,7 +79,8 @@ class LitellmProvider:
             guard.active = False
             if not answered:
                 WATCHDOG.forget(guard)
-            TAP.release()
+            if held:
+                TAP.release()
 
     async def acall(self, attempt: Attempt) -> Answered | Failed:
         import litellm
@@ -80,12 +88,13 @@ class LitellmProvider:
         started = time.monotonic()
         guard = AsyncGuard(started + _until_first(attempt), asyncio.get_running_loop())
         guard.task = asyncio.current_task()
-        TAP.hold()
+        if held := not TAP.pinned:
+            TAP.hold()
         token = INSIDE.set(guard)
         guard.arm()
         answered = False
         try:
-            response = await litellm.acompletion(**request_kwargs(attempt))
+            response = await (PUBLIC.acompletion or litellm.acompletion)(**request_kwargs(attempt))
             if not attempt.stream or not hasattr(response, "received_finish_reason"):
                 return _checked(response, attempt, guard)
             peeked = await apeek(response, attempt, guard, started)
@@ -102,10 +111,10 @@ class LitellmProvider:
             guard.active = False
             if not answered:
                 guard.disarm()
-            TAP.release()
+            if held:
+                TAP.release()
 
-    def bill(self, response: Any, candidate: Candidate, request: Request) -> tuple[int, Usage]:
-        return bill(response, candidate, request)
+    bill = staticmethod(bill)
 
 
 def _until_first(attempt: Attempt) -> float:

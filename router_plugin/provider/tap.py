@@ -21,6 +21,8 @@ from contextvars import ContextVar
 from typing import Any
 
 _LEAST_S = 0.001
+_NEVER = float("inf")
+_LONGEST_SLEEP_S = 60.0
 _CHECKS_PER_STALL = 4  # how often a stall is looked for; it is found at most a quarter of its time late
 
 
@@ -147,31 +149,35 @@ class Watchdog:
     def __init__(self) -> None:
         self._ready = threading.Condition(threading.RLock())
         self._guards: set[Guard] = set()
-        self._next = float("inf")
+        self._next = _NEVER
         self._thread: threading.Thread | None = None
 
     def watch(self, guard: Guard) -> None:
-        with self._ready:
-            self._guards.add(guard)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="router_plugin-watchdog", daemon=True)
-                self._thread.start()
-            if guard.at < self._next:
+        # One atomic operation on a set, and a lock only for a guard that is due before the thread would wake anyway.
+        # While the thread looks through the guards `_next` is "never", so that whoever comes then takes the lock too.
+        self._guards.add(guard)
+        if guard.at < self._next:
+            with self._ready:
+                if self._thread is None:
+                    self._thread = threading.Thread(target=self._run, name="router_plugin-watchdog", daemon=True)
+                    self._thread.start()
                 self._ready.notify()
 
     def forget(self, guard: Guard) -> None:
-        with self._ready:
-            self._guards.discard(guard)
+        self._guards.discard(guard)
 
     def _run(self) -> None:
         while True:
             with self._ready:
-                now = time.monotonic()
-                due = [guard for guard in self._guards if now >= guard.at and guard.due(now)]
+                self._next = _NEVER
+                now, guards = time.monotonic(), list(self._guards)
+                due = [guard for guard in guards if now >= guard.at and guard.due(now)]
                 self._guards.difference_update(due)
-                self._next = min((guard.at for guard in self._guards), default=float("inf"))
                 if not due:
-                    self._ready.wait(None if self._next == float("inf") else max(_LEAST_S, self._next - now))
+                    earliest = min((guard.at for guard in guards), default=_NEVER)
+                    # Awake at least this often: a guard that ended leaves no trace here, and its successors find us.
+                    self._next = min(earliest, now + _LONGEST_SLEEP_S) if guards else _NEVER
+                    self._ready.wait(max(_LEAST_S, self._next - now) if guards else None)
             for guard in due:
                 guard.fire()
 
@@ -195,6 +201,7 @@ class Tap:
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._held = 0
+        self.pinned = False  # held for as long as something is installed: attempts need not hold it themselves
         self._originals: tuple[Any, Any] | None = None
 
     def hold(self) -> None:

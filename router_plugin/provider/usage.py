@@ -10,6 +10,8 @@ from typing import Any
 
 from ..records import Candidate, Request, Usage
 
+_MOST = 1_000_000_000_000
+
 
 def field(source: Any, name: str) -> Any:
     """``source[name]`` or ``source.name``; None where there is neither."""
@@ -22,36 +24,67 @@ def _count(source: Any, *names: str) -> int | None:
     for name in names:
         value = field(source, name)
         if value is not None:
-            ok = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 1e12
+            ok = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < _MOST
             return int(value) if ok else None
     return None
 
 
 def read_usage(answer: Any) -> Usage | None:
     """The usage an answer carries; None where it carries none that can be believed."""
-    usage = field(answer, "usage")
+    usage = answer.get("usage") if answer.__class__ is dict else getattr(answer, "usage", None)
     if usage is None:
         return None
+    plain = getattr(usage, "__dict__", None)  # litellm's and the SDKs' models keep their fields there
+    if plain is None or "prompt_tokens" not in plain:
+        return _read_any(usage)
+    prompt, completion = plain["prompt_tokens"], plain["completion_tokens"]
+    if prompt.__class__ is not int or completion.__class__ is not int:
+        return _read_any(usage)
+    if not (0 <= prompt < _MOST and 0 <= completion < _MOST) or prompt + completion == 0:
+        return None
+    details, spoken = plain["prompt_tokens_details"], plain["completion_tokens_details"]
+    if details is None and spoken is None:
+        return Usage(prompt, completion)
+    return _with_details(Usage(prompt, completion), usage, details, spoken)
+
+
+def _read_any(usage: Any) -> Usage | None:
     prompt = _count(usage, "prompt_tokens", "input_tokens")
     completion = _count(usage, "completion_tokens", "output_tokens")
     if prompt is None or completion is None or prompt + completion == 0:
         return None
-    result = Usage(prompt, completion)
     details = field(usage, "prompt_tokens_details") or field(usage, "input_tokens_details")
+    spoken = field(usage, "completion_tokens_details") or field(usage, "output_tokens_details")
+    return _with_details(Usage(prompt, completion), usage, details, spoken)
+
+
+def _with_details(result: Usage, usage: Any, details: Any, spoken: Any) -> Usage:
     if details is not None:
-        result.cached_tokens = _count(details, "cached_tokens") or 0
-        result.audio_input_tokens = _count(details, "audio_tokens") or 0
-    written = _count(usage, "cache_creation_input_tokens")
-    if written:
-        result.cache_write_tokens = written
-    read = _count(usage, "cache_read_input_tokens")
-    if read:
-        result.cached_tokens = max(result.cached_tokens, read)
-    details = field(usage, "completion_tokens_details") or field(usage, "output_tokens_details")
-    if details is not None:
-        result.reasoning_tokens = _count(details, "reasoning_tokens") or 0
-        result.audio_output_tokens = _count(details, "audio_tokens") or 0
+        figures = details if details.__class__ is dict else getattr(details, "__dict__", details)
+        result.cached_tokens = _figure(figures, "cached_tokens")
+        result.cache_write_tokens = _figure(figures, "cache_creation_tokens")
+        result.audio_input_tokens = _figure(figures, "audio_tokens")
+    if spoken is not None:
+        figures = spoken if spoken.__class__ is dict else getattr(spoken, "__dict__", spoken)
+        result.reasoning_tokens = _figure(figures, "reasoning_tokens")
+        result.audio_output_tokens = _figure(figures, "audio_tokens")
+    # Anthropic's own names stand beside the OpenAI ones in litellm's objects, and alone in Anthropic's.
+    figures = usage if usage.__class__ is dict else getattr(usage, "__pydantic_extra__", usage)
+    if figures:
+        result.cached_tokens = max(result.cached_tokens, _figure(figures, "cache_read_input_tokens"))
+        result.cache_write_tokens = max(result.cache_write_tokens, _figure(figures, "cache_creation_input_tokens"))
     return result
+
+
+def _figure(figures: Any, name: str) -> int:
+    """A count in a mapping (or an object); 0 where it is missing or nonsense."""
+    if figures.__class__ is dict:
+        value = figures[name] if name in figures else 0
+        if value is None:
+            return 0
+        if value.__class__ is int and value >= 0:
+            return value
+    return _count(figures, name) or 0
 
 
 def cost_of(candidate: Candidate, usage: Usage) -> float:
@@ -116,7 +149,8 @@ def bill(response: Any, candidate: Candidate, request: Request) -> tuple[int, Us
     if usage is None:
         usage = Usage(request.estimate, tokens_of_text(output_text(response)), exact=False)
     elif not candidate.own_price:
-        cost = (getattr(response, "_hidden_params", None) or {}).get("response_cost")
+        hidden = getattr(response, "_hidden_params", None)
+        cost = hidden["response_cost"] if hidden.__class__ is dict and "response_cost" in hidden else None
         if isinstance(cost, (int, float)) and 0 < cost < 1e9:
             return round(cost * 1e9), usage
     return round(cost_of(candidate, usage)), usage

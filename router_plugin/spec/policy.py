@@ -57,6 +57,26 @@ class Policy:
     midstream: str = "raise"
     buffer: bool = False
 
+    @property
+    def plain_objective(self) -> bool:
+        """Whether quality alone decides: no dial has been given."""
+        return (
+            self.objective == "quality"
+            and self.weights is None
+            and self.willingness_to_pay is None
+            and self.minimise is None
+            and self.maximise is None
+        )
+
+    @property
+    def bounded(self) -> bool:
+        """Whether a price or a bound relative to a model is given (``bounds`` holds the rest of the soft bounds)."""
+        return (
+            self.max_cost_per_million_tokens is not None
+            or self.max_cost_of_model is not None
+            or self.min_quality_of_model is not None
+        )
+
 
 DEFAULT_POLICY = Policy()
 _TIGHTER: dict[str, Callable[[float, float], float]] = {

@@ -76,15 +76,18 @@ class Fleet:
 
     def started(self, name: str) -> None:
         with self._lock:
-            seen = self._of(name)
+            seen = self._seen[name] if name in self._seen else self._of(name)
             seen.attempts += 1
             seen.in_flight += 1
 
-    def succeeded(self, name: str, latency_s: float, ttft_s: float | None, output_tokens: int, stream: bool) -> None:
+    def succeeded(
+        self, name: str, latency_s: float, ttft_s: float | None, output_tokens: int, stream: bool, nano: int
+    ) -> None:
         now = self._clock.monotonic()
         with self._lock:
-            seen = self._of(name)
+            seen = self._seen[name] if name in self._seen else self._of(name)
             seen.in_flight -= 1
+            seen.cost_nano += nano
             seen.successes += 1
             seen.consecutive = seen.rests = 0
             if name in self._cooling:
@@ -110,11 +113,12 @@ class Fleet:
             seen.itl_s = _blend(seen.itl_s, max(0.0, latency_s - ttft_s) / (tokens - 1), share)
             self._itl[name] = seen.itl_s * 1e3
 
-    def failed(self, name: str, kind: str, latency_s: float, retry_after_s: float | None) -> None:
+    def failed(self, name: str, kind: str, latency_s: float, retry_after_s: float | None, nano: int) -> None:
         now = self._clock.monotonic()
         with self._lock:
             seen = self._of(name)
             seen.in_flight -= 1
+            seen.cost_nano += nano
             seen.failures += 1
             seen.last_error = kind
             rest = self._rest(seen, kind, retry_after_s)
@@ -138,21 +142,17 @@ class Fleet:
                 return min(BASE_REST_S * seen.rests, LONGEST_REST_S)
         return 0.0
 
-    def abandoned(self, name: str) -> None:
+    def abandoned(self, name: str, nano: int) -> None:
         """A call that was cancelled says nothing about the deployment."""
         with self._lock:
-            self._of(name).in_flight -= 1
-
-    def spent(self, name: str, nano: int) -> None:
-        with self._lock:
-            self._of(name).cost_nano += nano
+            seen = self._of(name)
+            seen.in_flight -= 1
+            seen.cost_nano += nano
 
     def usual_s(self, name: str) -> float:
         """What an answer of this deployment usually takes, seconds; 0 where nothing is known."""
-        seen = self._seen.get(name)
-        if seen is None:
-            return 0.0
-        return seen.whole_s if seen.whole_s == seen.whole_s else 0.0
+        seen = self._seen[name] if name in self._seen else None
+        return seen.whole_s if seen is not None and seen.whole_s == seen.whole_s else 0.0
 
     def soonest(self, names: list[str]) -> float | None:
         """Seconds until the first of the named cooling deployments is back; None where none cools."""

@@ -44,17 +44,9 @@ class Reservation:
 
     __slots__ = ("accounts", "amount", "epoch", "ledger", "open")
 
-    def __init__(self, ledger: Ledger, accounts: tuple[Account, ...], amount: int) -> None:
+    def __init__(self, ledger: Ledger, accounts: list[Account], amount: int) -> None:
         self.ledger, self.accounts, self.amount, self.open = ledger, accounts, amount, True
         self.epoch = ledger.epoch
-
-    def settle(self, nano: int) -> None:
-        """End it as spent. The second and later endings do nothing."""
-        self.ledger.end(self, nano)
-
-    def release(self) -> None:
-        """End it as never spent."""
-        self.ledger.end(self, 0)
 
 
 def key_of(path: str, request: Mapping[str, Any]) -> Key:
@@ -65,9 +57,12 @@ def key_of(path: str, request: Mapping[str, Any]) -> Key:
 
     Raises: SpecError for a value that is neither text nor a whole number, or is absurdly long.
     """
-    value: Any = request
-    for part in path.split("."):
-        value = value.get(part) if isinstance(value, Mapping) else None
+    if path == "user":  # the usual one
+        value = request["user"] if "user" in request else None
+    else:
+        value = request
+        for part in path.split("."):
+            value = value[part] if isinstance(value, Mapping) and part in value else None
     if value is None or value == "":
         return None
     if isinstance(value, str):
@@ -86,6 +81,7 @@ class Ledger:
         self.budgets = tuple(budgets)
         self._limits = tuple(to_nano_floor(budget.usd) for budget in self.budgets)
         self._accounts: tuple[dict[Key, Account], ...] = tuple({} for _ in self.budgets)
+        self._requiring = any(budget.require_key for budget in self.budgets)
         self._wall = wall
         # Re-entrant: the garbage collector may end a dropped stream's reservation inside any allocation made under it.
         self._lock = threading.RLock()
@@ -96,38 +92,36 @@ class Ledger:
 
         Raises: SpecError where a budget requires a key that the request does not have.
         """
-        keys: list[Key] = []
-        for budget in self.budgets:
-            key = None if budget.key is None else key_of(budget.key, request)
-            if key is None and budget.require_key:
-                raise SpecError(f"budget {budget.name!r} needs {budget.key!r} in the request (require_key=True)")
-            keys.append(key)
+        keys = [None if budget.key is None else key_of(budget.key, request) for budget in self.budgets]
+        if self._requiring:
+            for budget, key in zip(self.budgets, keys, strict=True):
+                if key is None and budget.require_key:
+                    raise SpecError(f"budget {budget.name!r} needs {budget.key!r} in the request (require_key=True)")
         return tuple(keys)
 
     def left(self, keys: tuple[Key, ...]) -> int | None:
         """What is left for these keys in the tightest budget; advice only: ``reserve`` is the guarantee."""
-        if not keys:
-            return None
         wall, least = self._wall(), None
         with self._lock:
             for limit, accounts, key in zip(self._limits, self._accounts, keys, strict=True):
-                account = accounts.get(key)
-                if account is None or account.end is not None and wall >= account.end:
-                    left = limit
-                else:
+                left = limit
+                if key in accounts:
+                    account = accounts[key]
                     if account.end is None:
                         account.expire(wall)
-                    left = limit - account.settled - account.reserved
+                        left -= account.settled + account.reserved
+                    elif wall < account.end:
+                        left -= account.settled + account.reserved
                 if least is None or left < least:
                     least = left
         return least
 
     def reserve(self, keys: tuple[Key, ...], amount: int) -> Reservation | Refusal:
         """Hold ``amount`` in every account of ``keys``, or in none."""
-        wall, held = self._wall(), []
+        wall = self._wall()
         with self._lock:
-            for index, key in enumerate(keys):
-                account = self._accounts[index].get(key)
+            for index, (accounts, key) in enumerate(zip(self._accounts, keys, strict=True)):
+                account = accounts[key] if key in accounts else None
                 if account is None or (account.end is not None and wall >= account.end):
                     account = self._open(index, key, wall)
                     if account is None:
@@ -136,13 +130,13 @@ class Ledger:
                     account.expire(wall)
                 if amount and account.settled + account.reserved + amount > self._limits[index]:
                     return self._refuse(index, key, account, wall)
-                held.append(account)
+            held = [accounts[key] for accounts, key in zip(self._accounts, keys, strict=True)]
             for account in held:
                 account.reserved += amount
-        return Reservation(self, tuple(held), amount)
+        return Reservation(self, held, amount)
 
     def end(self, reservation: Reservation, nano: int) -> None:
-        """End a reservation with what was spent; called by ``Reservation``."""
+        """End a reservation with what was spent (0 releases it). The second and later endings do nothing."""
         wall = self._wall()
         with self._lock:
             if not reservation.open or reservation.epoch != self.epoch:
@@ -150,8 +144,10 @@ class Ledger:
             reservation.open = False
             for account in reservation.accounts:
                 account.reserved -= reservation.amount
-                if nano:
+                if account.end is None:  # sliding windows and totals keep their own books
                     account.spend(nano, wall)
+                else:
+                    account.settled += nano
 
     def _open(self, index: int, key: Key, wall: float) -> Account | None:
         budget, accounts = self.budgets[index], self._accounts[index]

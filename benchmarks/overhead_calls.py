@@ -1,0 +1,322 @@
+"""A routed call against a bare one, a routed stream's chunks against bare ones, and a call that is not routed.
+
+*Bare* is litellm without the plugin installed, called with the keyword arguments an application would use for the
+deployment that answers. *Routed* is the same litellm function with ``model="router/bench"``, installed by ``install``;
+both send ``user``. Streams are compared with two baselines: bare, and bare with ``include_usage``, because the router
+must ask for usage (without it litellm reports usage and cost 0 for an endpoint of one's own).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import time
+import types
+from functools import partial
+from typing import Any
+
+from overhead_common import (
+    MESSAGES,
+    MODEL,
+    MODES,
+    SIZES,
+    Options,
+    Requests,
+    Variant,
+    bounded_router,
+    calls_in,
+    calls_in_package,
+    compare,
+    quiet_litellm,
+    still,
+    take_turns,
+)
+
+USAGE = {"stream_options": {"include_usage": True}}
+ROUTED = {"model": "router/bench", "messages": MESSAGES, "user": "ann"}
+
+
+def bare_kwargs(base: str) -> dict[str, Any]:
+    """What an application gives litellm for the deployment that answers."""
+    return {
+        "model": MODEL,
+        "messages": MESSAGES,
+        "user": "ann",
+        "api_base": base,
+        "api_key": "k",
+        "max_retries": 0,
+    }
+
+
+# -- a: routed against bare -------------------------------------------------------------------------------------------
+
+
+def measure_calls(options: Options) -> list[dict[str, Any]]:
+    """Function calls and time of a routed call over those of a bare one, by mode and number of deployments."""
+    litellm = quiet_litellm()
+    loop = asyncio.new_event_loop()
+    sizes = (20, 400) if options.quick else SIZES
+    rows = []
+    for mode in MODES:
+        requests = Requests(mode, loop)
+        for size in sizes:
+            rounds = (6 if options.quick else 120) if size == 20 else (0 if options.quick else 40)
+            rows += _rows(litellm, requests, mode, size, rounds, options.base)
+    return rows
+
+
+def _rows(litellm: Any, requests: Requests, mode: str, size: int, rounds: int, base: str) -> list[dict[str, Any]]:
+    from router_plugin import install
+
+    router = bounded_router(size, base)
+    bare = [Variant("bare", litellm, bare_kwargs(base))]
+    if requests.stream:
+        bare.append(Variant("bare + include_usage", litellm, {**bare_kwargs(base), **USAGE}))
+    counts = {variant.name: calls_in(requests.profile(litellm, variant.kwargs)) for variant in bare}
+    with install(router):
+        profile = requests.profile(litellm, ROUTED)
+    taken: dict[str, list[float]] = {}
+    if rounds:
+        taken = take_turns(requests, [*bare, Variant("routed", litellm, ROUTED, partial(install, router))], rounds)
+    routed = calls_in(profile)
+    return [
+        {
+            "mode": mode,
+            "deployments": size,
+            "baseline": variant.name,
+            "calls": routed,
+            "bare_calls": counts[variant.name],
+            "calls_ratio": routed / counts[variant.name],
+            "calls_in_package": calls_in_package(profile),
+            "time": compare(taken["routed"], taken[variant.name]) if rounds else None,
+        }
+        for variant in bare
+    ]
+
+
+def measure_variants(options: Options) -> list[dict[str, Any]]:
+    """Function calls of a routed call (sync, 20 deployments) beyond a bare one, for other ways to call the router."""
+    from router_plugin import install
+
+    litellm, requests = quiet_litellm(), Requests("sync", asyncio.new_event_loop())
+    bare = calls_in(requests.profile(litellm, bare_kwargs(options.base)))
+    prices = {"input_cost_per_token": 1.5e-7, "output_cost_per_token": 6e-7}
+    ways: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+        "router/bench": ({}, ROUTED),
+        "with extra={'team': …}": ({}, {**ROUTED, "extra": {"team": "x"}}),
+        "with its own max_cost=0.01": ({}, {**ROUTED, "max_cost": 0.01}),
+        "with timeout=20": ({}, {**ROUTED, "timeout": 20}),
+        "a router string of weights": ({}, {**ROUTED, "model": "router/bench@q:1|c:4.65e-03|t:2.08e-05|i:2.07e-03"}),
+        "deployments declare prices": (prices, ROUTED),
+    }
+    rows = []
+    for name, (declared, kwargs) in ways.items():
+        with install(bounded_router(20, options.base, **declared)):
+            calls = calls_in(requests.profile(litellm, kwargs))
+        rows.append({"way": name, "extra_calls": calls - bare, "calls_ratio": calls / bare})
+    return rows
+
+
+# -- d: what a chunk costs --------------------------------------------------------------------------------------------
+
+
+def measure_chunks(options: Options) -> list[dict[str, Any]]:
+    """Extra calls and µs a stream chunk.
+
+    End to end: a routed stream of many chunks against a bare one with ``include_usage``, the difference divided by the
+    chunks (what a call costs once is in it, so it is a little too high). Alone: the routed stream's ``__next__`` over a
+    source that hands out ready chunks, against that source itself, which resolves fractions of a microsecond.
+    """
+    from router_plugin import install
+
+    litellm, loop = quiet_litellm(), asyncio.new_event_loop()
+    chunks, rounds = (1_000, 3) if options.quick else (2_000, 25)
+    messages = [{"role": "user", "content": f"say {chunks} words"}]
+    rows = []
+    for mode in ("sync stream", "async stream"):
+        requests, router = Requests(mode, loop), bounded_router(20, options.base)
+        bare = Variant("bare", litellm, {**bare_kwargs(options.base), **USAGE, "messages": messages})
+        routed = Variant("routed", litellm, {**ROUTED, "messages": messages}, partial(install, router))
+        without = calls_in(requests.profile(litellm, bare.kwargs, times=3, warm=1))
+        with install(router):
+            calls = calls_in(requests.profile(litellm, routed.kwargs, times=3, warm=1))
+        taken = take_turns(requests, [bare, routed], rounds, block=1)
+        time_of = compare(taken["routed"], taken["bare"])
+        rows.append(
+            {
+                "mode": mode,
+                "chunks": chunks,
+                "extra_calls": (calls - without) / chunks,
+                "extra_us": time_of["extra_us"] / chunks,
+                "extra_us_95": [value / chunks for value in time_of["extra_us_95"]],
+                "bare_us": time_of["bare_ms"] * 1e3 / chunks,
+                "alone_us": chunk_alone(mode, 5 if options.quick else 15),
+            }
+        )
+    return rows
+
+
+def chunk_alone(mode: str, repeats: int) -> float:
+    """µs that the routed stream adds to a chunk, measured without litellm's own work on chunks."""
+    source, count = _ready_chunks(mode), 20_000
+    differences = []
+    for _ in range(repeats):
+        with still():
+            plain = _seconds(mode, source(False, count))
+            routed = _seconds(mode, source(True, count))
+        differences.append((routed - plain) / count * 1e6)
+    return statistics.median(differences)
+
+
+def _seconds(mode: str, stream: Any) -> float:
+    async def read() -> None:
+        async for _ in stream:
+            pass
+
+    started = time.perf_counter()
+    if mode.startswith("async"):
+        try:
+            read().send(None)
+        except StopIteration:
+            pass
+    else:
+        for _ in stream:
+            pass
+    return time.perf_counter() - started
+
+
+def _ready_chunks(mode: str) -> Any:
+    """A maker of streams whose litellm part hands out one ready chunk over and over: ``make(routed, count)``."""
+    import collections
+
+    from litellm import CustomStreamWrapper
+    from litellm.types.utils import Delta, ModelResponseStream, StreamingChoices
+
+    from router_plugin.provider.streams import routed_stream_class
+    from router_plugin.provider.tap import Guard
+
+    chunk = ModelResponseStream(choices=[StreamingChoices(index=0, delta=Delta(content="word"), finish_reason=None)])
+
+    def step(self: Any) -> Any:
+        return next(self.ready)
+
+    async def astep(self: Any) -> Any:
+        if (ready := next(self.ready, None)) is None:
+            raise StopAsyncIteration
+        return ready
+
+    plain = type("Plain", (), {"__iter__": lambda self: self, "__aiter__": lambda self: self})
+    plain.__next__, plain.__anext__ = step, astep
+    kept = CustomStreamWrapper.__next__, CustomStreamWrapper.__anext__
+    CustomStreamWrapper.__next__, CustomStreamWrapper.__anext__ = step, astep
+    try:
+        routed_class = routed_stream_class.__wrapped__()  # a class of its own over the stubbed litellm methods
+    finally:
+        CustomStreamWrapper.__next__, CustomStreamWrapper.__anext__ = kept
+
+    def make(routed: bool, count: int) -> Any:
+        stream = object.__new__(routed_class if routed else plain)
+        stream.ready = iter([chunk] * count)
+        if routed:
+            guard, prefix = Guard(float("inf")), collections.deque()
+            over = types.SimpleNamespace(prefix=prefix, done=False, source=stream, guard=guard)
+            over.finish = lambda: setattr(over, "done", True)
+            stream._handover = over
+        return stream
+
+    return make
+
+
+# -- e: calls of concrete models ---------------------------------------------------------------------------------------
+
+
+def measure_passthrough(options: Options) -> list[dict[str, Any]]:
+    """What an installed router costs a call that names a concrete model.
+
+    µs an entry: the code that ``install`` put into ``litellm.completion``, with litellm's own function behind it
+    replaced by one that does nothing, against that function alone. One call passes as many entries as the profile of
+    a whole call shows; ``extra_calls`` is that profile against one without the router installed.
+    """
+    from router_plugin import install
+
+    litellm, loop = quiet_litellm(), asyncio.new_event_loop()
+    rows = []
+    for mode, name in (("sync", "completion"), ("async", "acompletion")):
+        requests, kwargs = Requests(mode, loop), bare_kwargs(options.base)
+        without = calls_in(requests.profile(litellm, kwargs))
+        router = bounded_router(20, options.base)
+        with install(router):
+            profile = requests.profile(litellm, kwargs)
+            us = _entry_us(mode, getattr(litellm, name), kwargs, options)
+        with install(router, intercept=["gemini/*"]):
+            intercepting = _entry_us(mode, getattr(litellm, name), kwargs, options)
+        rows.append(
+            {
+                "mode": mode,
+                "us": us,
+                "us_with_an_intercept": intercepting,
+                "entries": _entries(profile),
+                "extra_calls": calls_in(profile) - without,
+            }
+        )
+    return rows
+
+
+def _entries(profile: Any) -> int:
+    """How many functions that ``install`` swapped ran: their new code is named as litellm's, defined in our file."""
+    names = ("completion", "acompletion")
+    return sum(
+        e.callcount
+        for e in profile.getstats()
+        if getattr(e.code, "co_name", "") in names and "router_plugin" in e.code.co_filename
+    )
+
+
+def _entry_us(mode: str, swapped: Any, kwargs: dict[str, Any], options: Options) -> float:
+    async def nothing_async(*args: Any, **kwargs: Any) -> None:
+        return None
+
+    def nothing(*args: Any, **kwargs: Any) -> None:
+        return None
+
+    stub = nothing_async if mode == "async" else nothing
+    code = swapped.__code__
+    originals = [c for c in code.co_consts if isinstance(c, types.FunctionType) and c.__name__ == swapped.__name__]
+    if not originals:
+        raise RuntimeError(f"the code that install() put into {swapped.__name__} does not hold the original any more")
+    constants = tuple(stub if constant in originals else constant for constant in code.co_consts)
+    entry = types.FunctionType(
+        code.replace(co_consts=constants), swapped.__globals__, swapped.__name__, None, swapped.__closure__
+    )
+    count, repeats = 20_000, (5 if options.quick else 15)
+    return statistics.median(
+        (_many(mode, entry, kwargs, count) - _many(mode, stub, kwargs, count)) / count * 1e6 for _ in range(repeats)
+    )
+
+
+def _many(mode: str, function: Any, kwargs: dict[str, Any], count: int) -> float:
+    async def awaited() -> None:
+        for _ in range(count):
+            await function(**kwargs)
+
+    with still():
+        started = time.perf_counter()
+        if mode == "async":
+            try:
+                awaited().send(None)
+            except StopIteration:
+                pass
+        else:
+            for _ in range(count):
+                function(**kwargs)
+        return time.perf_counter() - started
+
+
+def measure(options: Options) -> dict[str, Any]:
+    """Sections a, d and e; they share one process because importing litellm takes seconds."""
+    return {
+        "calls": measure_calls(options),
+        "variants": measure_variants(options),
+        "chunks": measure_chunks(options),
+        "passthrough": measure_passthrough(options),
+    }

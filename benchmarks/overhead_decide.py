@@ -1,0 +1,65 @@
+"""``router.route()`` alone: no HTTP, prices and limits from litellm's own map."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from typing import Any
+
+from overhead_common import MESSAGES, Options, budgets, deployments, percentile, quiet_litellm, slope
+
+SIZES = (1, 5, 20, 100, 400)
+_BASE = "http://127.0.0.1:9/v1"  # never called
+_STRING = "router@q:1|c:4.65e-03|t:2.08e-05|i:2.07e-03"
+# name → (router's keywords beside its deployments, the request)
+_REQUEST = {"messages": MESSAGES, "user": "ann"}
+CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "plain": ({}, _REQUEST),
+    "3 budgets, max_cost": ({"max_cost": 1.0}, _REQUEST),
+    "3 budgets, max_cost that needs caps": ({"max_cost": 0.02}, _REQUEST),
+    "3 budgets, max_cost, weights": ({"max_cost": 1.0}, {**_REQUEST, "model": _STRING}),
+    "3 budgets, max_cost of the call": ({}, {**_REQUEST, "max_cost": 1.0}),
+}
+
+
+def measure(options: Options) -> dict[str, Any]:
+    """p50 and p95 of single calls in µs (less the cost of reading the clock), and what a further candidate adds.
+
+    The slope is fitted by least squares to the p50 at 20, 100 and 400 candidates. Rounds go over all sizes in turn.
+    """
+    quiet_litellm()
+    from router_plugin import Router
+
+    rows = []
+    for case, (keywords, request) in CASES.items():
+        given = {} if case == "plain" else {"budgets": budgets()}
+        routers = {n: Router("bench", models=deployments(n, _BASE), **given, **keywords) for n in SIZES}
+        taken = _take(routers, request, rounds=3 if options.quick else 10, calls=100 if options.quick else 300)
+        p50 = {n: statistics.median(seconds) * 1e6 for n, seconds in taken.items()}
+        p95 = {n: percentile(seconds, 0.95) * 1e6 for n, seconds in taken.items()}
+        further = slope([(n, p50[n]) for n in SIZES if n >= 20])
+        rows.append({"case": case, "p50_us": p50, "p95_us": p95, "further_us": further})
+    return {"rows": rows}
+
+
+def _take(routers: dict[int, Any], request: dict[str, Any], rounds: int, calls: int) -> dict[int, list[float]]:
+    taken: dict[int, list[float]] = {n: [] for n in routers}
+    clock, idle = time.perf_counter, _clock_cost()
+    for _ in range(rounds):
+        for n, router in routers.items():
+            route = router.route
+            for _ in range(20):
+                route(request)
+            for _ in range(calls):
+                started = clock()
+                route(request)
+                taken[n].append(clock() - started - idle)
+    return taken
+
+
+def _clock_cost() -> float:
+    readings = []
+    for _ in range(2_000):
+        started = time.perf_counter()
+        readings.append(time.perf_counter() - started)
+    return statistics.median(readings)

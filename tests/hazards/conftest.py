@@ -1,0 +1,30 @@
+"""Settings that must stand before litellm is imported, and the provider that most of these tests talk to."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+os.environ.setdefault("LITELLM_TELEMETRY", "False")
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # for `stage`, whatever pytest's import mode
+
+from stage import LoopbackProvider, warm_up
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _warm() -> None:
+    """The first call of a process carries seconds of litellm's lazy imports: no deadline is tested with them."""
+    warm_up()
+
+
+@pytest.fixture
+def p() -> Iterator[LoopbackProvider]:
+    with LoopbackProvider() as provider:
+        yield provider

@@ -9,6 +9,7 @@ must ask for usage (without it litellm reports usage and cost 0 for an endpoint 
 from __future__ import annotations
 
 import asyncio
+import cProfile
 import statistics
 import time
 import types
@@ -55,12 +56,11 @@ def measure_calls(options: Options) -> list[dict[str, Any]]:
     """Function calls and time of a routed call over those of a bare one, by mode and number of deployments."""
     litellm = quiet_litellm()
     loop = asyncio.new_event_loop()
-    sizes = (20, 400) if options.quick else SIZES
     rows = []
     for mode in MODES:
         requests = Requests(mode, loop)
-        for size in sizes:
-            rounds = (6 if options.quick else 120) if size == 20 else (0 if options.quick else 40)
+        for size in (20,) if options.quick else SIZES:
+            rounds = 6 if options.quick else 120 if size == 20 else 40
             rows += _rows(litellm, requests, mode, size, rounds, options.base)
     return rows
 
@@ -121,39 +121,66 @@ def measure_variants(options: Options) -> list[dict[str, Any]]:
 
 
 def measure_chunks(options: Options) -> list[dict[str, Any]]:
-    """Extra calls and µs a stream chunk.
+    """What the router adds to a stream chunk: calls and µs.
 
-    End to end: a routed stream of many chunks against a bare one with ``include_usage``, the difference divided by the
-    chunks (what a call costs once is in it, so it is a little too high). Alone: the routed stream's ``__next__`` over a
-    source that hands out ready chunks, against that source itself, which resolves fractions of a microsecond.
+    *Alone*: the routed stream's ``__next__`` over a source that hands out ready chunks, against that source itself.
+    This is the router's own work, and the only measurement fine enough for microseconds.
+    *End to end*: a long and a short stream of each variant; the difference of their calls, divided by the difference of
+    their lengths, is what a chunk costs there. It also has what litellm does more or less because usage was asked for:
+    a provider then sends ``"usage": null`` with every chunk. Time is that of the long streams, divided by the chunks.
     """
-    from router_plugin import install
-
     litellm, loop = quiet_litellm(), asyncio.new_event_loop()
-    chunks, rounds = (1_000, 3) if options.quick else (2_000, 25)
-    messages = [{"role": "user", "content": f"say {chunks} words"}]
+    short, long = (20, 120) if options.quick else (100, 500)
     rows = []
     for mode in ("sync stream", "async stream"):
-        requests, router = Requests(mode, loop), bounded_router(20, options.base)
-        bare = Variant("bare", litellm, {**bare_kwargs(options.base), **USAGE, "messages": messages})
-        routed = Variant("routed", litellm, {**ROUTED, "messages": messages}, partial(install, router))
-        without = calls_in(requests.profile(litellm, bare.kwargs, times=3, warm=1))
-        with install(router):
-            calls = calls_in(requests.profile(litellm, routed.kwargs, times=3, warm=1))
-        taken = take_turns(requests, [bare, routed], rounds, block=1)
-        time_of = compare(taken["routed"], taken["bare"])
-        rows.append(
-            {
-                "mode": mode,
-                "chunks": chunks,
-                "extra_calls": (calls - without) / chunks,
-                "extra_us": time_of["extra_us"] / chunks,
-                "extra_us_95": [value / chunks for value in time_of["extra_us_95"]],
-                "bare_us": time_of["bare_ms"] * 1e3 / chunks,
-                "alone_us": chunk_alone(mode, 5 if options.quick else 15),
-            }
-        )
+        requests = Requests(mode, loop)
+        calls = _calls_a_chunk(litellm, requests, options.base, short, long)
+        variants = _streams(litellm, options.base, long)
+        taken = take_turns(requests, variants, 3 if options.quick else 12, block=1)
+        alone = {"alone_calls": chunk_calls_alone(mode), "alone_us": chunk_alone(mode, 5 if options.quick else 15)}
+        for name in ("bare", "bare + include_usage"):
+            found = compare(taken["routed"], taken[name])
+            extra = {"extra_calls": calls["routed"] - calls[name], "extra_us": found["extra_us"] / long}
+            interval = [value / long for value in found["extra_us_95"]]
+            bare = {"bare_calls": calls[name], "bare_us": found["bare_ms"] * 1e3 / long}
+            row = {"mode": mode, "baseline": name, "chunks": long, **alone, **extra, "extra_us_95": interval, **bare}
+            rows.append(row)
     return rows
+
+
+def _streams(litellm: Any, base: str, words: int) -> list[Variant]:
+    from router_plugin import install
+
+    messages = {"messages": [{"role": "user", "content": f"say {words} words"}]}
+    bare = {**bare_kwargs(base), **messages}
+    return [
+        Variant("bare", litellm, bare),
+        Variant("bare + include_usage", litellm, {**bare, **USAGE}),
+        Variant("routed", litellm, {**ROUTED, **messages}, partial(install, bounded_router(20, base))),
+    ]
+
+
+def _calls_a_chunk(litellm: Any, requests: Requests, base: str, short: int, long: int) -> dict[str, float]:
+    calls: dict[str, list[int]] = {}
+    for words in (short, long):
+        for variant in _streams(litellm, base, words):
+            with variant.around():
+                profile = requests.profile(litellm, variant.kwargs, times=1, warm=1)
+            calls.setdefault(variant.name, []).append(calls_in(profile))
+    return {name: (more - few) / (long - short) for name, (few, more) in calls.items()}
+
+
+def chunk_calls_alone(mode: str, count: int = 100) -> float:
+    """Calls that the routed stream adds to a chunk, by profiles of streams of ready chunks."""
+    source, calls = _ready_chunks(mode), []
+    for routed in (False, True):
+        profile, stream = cProfile.Profile(), source(routed, count)
+        with still():
+            profile.enable()
+            _seconds(mode, stream)
+            profile.disable()
+        calls.append(calls_in(profile))
+    return (calls[1] - calls[0]) / count
 
 
 def chunk_alone(mode: str, repeats: int) -> float:

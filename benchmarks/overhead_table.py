@@ -42,7 +42,8 @@ def _print(title: str, header: Row, rows: list[Row]) -> None:
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     console = Console()
-    console.print(table, width=max(console.width, 132))
+    console.width = max(console.width, 132)
+    console.print(table)
 
 
 def _time(row: dict[str, Any]) -> Row:
@@ -110,19 +111,21 @@ def _decide(found: dict[str, Any]) -> tuple[str, Row, list[Row]]:
 
 
 def _chunks(rows: list[dict[str, Any]]) -> tuple[str, Row, list[Row]]:
-    header = ("mode", "chunks", "calls", "µs end to end", "95 %", "µs alone", "bare µs")
+    header = ("mode", "alone: calls", "alone: µs", "against", "its calls", "its µs", "calls", "µs", "95 %")
     return (
-        "d. what a stream chunk costs more",
+        "d. what the router adds to a stream chunk",
         header,
         [
             (
                 row["mode"],
-                str(row["chunks"]),
-                f"{row['extra_calls']:.2f}",
+                f"{row['alone_calls']:.2f}",
+                f"{row['alone_us']:.2f}",
+                row["baseline"],
+                f"{row['bare_calls']:.0f}",
+                f"{row['bare_us']:.0f}",
+                f"{row['extra_calls']:+.2f}",
                 f"{row['extra_us']:+.2f}",
                 "{:+.1f} to {:+.1f}".format(*row["extra_us_95"]),
-                f"{row['alone_us']:.2f}",
-                f"{row['bare_us']:.0f}",
             )
             for row in rows
         ],

@@ -37,7 +37,7 @@ class Model:
     words: tuple[int, int]  # length of its answers
     mood: str
     eyes: bool = True  # whether it takes pictures
-    fails: float = 0.0  # share of calls answered with a 500
+    outage: tuple[float, float] | None = None  # every so many seconds, so many seconds of 500s
     cuts: float = 0.0  # share of streams that break off in the middle
     burst: int | None = None  # requests in any two seconds; beyond that: 429 with Retry-After
 
@@ -49,7 +49,9 @@ class Model:
 
 MODELS = [
     Model("brook-mini", "openai", "brook", 0.62, (0.15, 0.60), 0.05, (30, 90), eyes=False, mood="cheap and fast"),
-    Model("brook-large", "openai", "brook", 0.86, (2.50, 10.0), 0.20, (50, 160), fails=0.2, mood="flaky: 500s"),
+    Model(
+        "brook-large", "openai", "brook", 0.86, (2.50, 10.0), 0.20, (50, 160), outage=(7.0, 3.0), mood="outages: 500s"
+    ),
     Model("brook-large-eu", "openai", "brook-eu", 0.86, (2.75, 11.0), 0.26, (50, 160), mood="steady, dearer"),
     Model(
         "fjord-medium",
@@ -63,7 +65,7 @@ MODELS = [
         cuts=0.4,
         mood="cuts streams",
     ),
-    Model("ridge-swift", "anthropic", "ridge", 0.80, (0.80, 4.00), 0.09, (40, 130), burst=6, mood="429s in bursts"),
+    Model("ridge-swift", "anthropic", "ridge", 0.80, (0.80, 4.00), 0.09, (40, 130), burst=9, mood="429s in bursts"),
     Model("ridge-summit", "anthropic", "ridge", 0.93, (5.00, 25.0), 0.80, (80, 200), mood="excellent, slow"),
 ]
 
@@ -107,6 +109,7 @@ class Mood(Fault):
     def __init__(self, model: Model, meter: Meter) -> None:
         self._model, self._meter = model, meter
         self._rng = random.Random(model.name)
+        self._since = time.monotonic()
         self._recent: deque[float] = deque()
         self._lock = threading.Lock()
 
@@ -127,8 +130,10 @@ class Mood(Fault):
             if len(self._recent) >= self._model.burst:
                 return RateLimited(retry_after=1)
             self._recent.append(now)
-        if self._rng.random() < self._model.fails:
-            return Status(500, message="upstream connect error or disconnect before headers")
+        if self._model.outage is not None:
+            period, length = self._model.outage
+            if (time.monotonic() - self._since) % period > period - length:
+                return Status(500, message="upstream connect error")
         if call.streamed and self._rng.random() < self._model.cuts:
             return CutStream(after_chunks=self._rng.choice([0, 0, 5, 12]))
         return None
@@ -185,7 +190,7 @@ def providers() -> Iterator[Town]:
             if model.server not in town.servers:
                 town.servers[model.server] = stack.enter_context(LoopbackProvider(keep=0))
             server, meter = town.servers[model.server], Meter(model)
-            server.model(model.model, ttft_s=model.ttft_s, itl_s=0.002)
+            server.model(model.model, ttft_s=model.ttft_s, itl_s=0.005)
             server.always(model.model, Mood(model, meter))
             town.meters[model.name] = meter
             town.deployments.append(_deployment(model, server))
@@ -202,6 +207,6 @@ def _deployment(model: Model, server: LoopbackProvider) -> Deployment:
         input_cost_per_token=model.prices[0] / 1e6,
         output_cost_per_token=model.prices[1] / 1e6,
         context_window=64_000,
-        max_output_tokens=1_000,
+        max_output_tokens=500,
         supports={"vision": model.eyes},
     )

@@ -169,8 +169,8 @@ ROUTER = {"model": "router/demo"}
 PEOPLE: dict[str, Person] = {
     # Takes the router as it is.
     "ann": Person(5, [ROUTER]),
-    # Wants the best, whatever it costs, and will run out of budget.
-    "bilal": Person(5, [{**ROUTER, "willingness_to_pay": 0.05}]),
+    # Wants the best, whatever it costs; as the budget runs out, the answers come from ever cheaper models.
+    "bilal": Person(5, [{**ROUTER, "willingness_to_pay": 0.05, "max_tokens": 400}]),
     # Careful: a tenth of quality is worth a fiftieth of a cent. Now and then asks for the impossible.
     "chen": Person(4, [{**ROUTER, "willingness_to_pay": 0.0002}] * 4 + [{**ROUTER, "max_cost": 0.000_02}]),
     # Writes router strings: weights, thresholds, the fastest endpoint of one model, a chain.
@@ -180,13 +180,13 @@ PEOPLE: dict[str, Person] = {
             {"model": "router@q:1|c:4.65e-03|t:2.08e-05|i:2.07e-03"},
             {"model": "router/demo@quality>0.7|cost<5"},
             {"model": "brook-large@lowest-ttft"},
-            {"model": "openai/fjord-medium->router"},
+            {"model": "openai/fjord-medium->router", "routing": {"midstream": "raise"}},
         ],
     ),
     # Every call bounded in dollars: the router caps the output so that the bound holds.
     "emeka": Person(4, [{**ROUTER, "max_cost": 0.004}, {**ROUTER, "max_cost": 0.001}]),
-    # In a hurry: streams that may start again elsewhere, or go on to the next model if the first token is late.
-    "farah": Person(3, [{**ROUTER, "routing": {"ttft_timeout_s": 0.5, "midstream": "restart"}}]),
+    # In a hurry: streams only, and no model whose first token is known to take longer than half a second.
+    "farah": Person(4, [{**ROUTER, "willingness_to_pay": 0.02, "routing": {"max_ttft_ms": 500}}]),
 }
 MODES: dict[str, list[Mode]] = {
     "ann": ["sync", "async", "stream", "async stream"],

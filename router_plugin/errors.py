@@ -91,7 +91,6 @@ class BudgetExceededError(NoCandidateError):
         spent_usd: float,
         resets_at: str | None,
         *,
-        detail: str = "",
         rejected: Mapping[str, str] | None = None,
         retry_after_s: float | None = None,
     ) -> None:
@@ -99,9 +98,10 @@ class BudgetExceededError(NoCandidateError):
         self.limit_usd, self.spent_usd, self.resets_at = limit_usd, spent_usd, resets_at
         who = f" of {key!r}" if key is not None else ""
         when = f"resets at {resets_at}" if resets_at else "never resets"
+        left = limit_usd - spent_usd
+        state = "is spent" if left <= 0 else f"has ${left:.6f} left, too little for this request"
         super().__init__(
-            f"budget {budget!r}{who} is spent: ${spent_usd:.6f} of ${limit_usd:.6f} ({when})"
-            + (f"; {detail}" if detail else ""),
+            f"budget {budget!r}{who} {state}: ${spent_usd:.6f} of ${limit_usd:.6f} settled or reserved ({when})",
             rejected,
             retry_after_s,
         )

@@ -188,49 +188,64 @@ def _distinct(*functions: Any) -> list[Any]:
     return list({id(function): function for function in functions}.values())
 
 
-# The entry, the original and the rest in capitals are constants of the new code: nothing is written into litellm's
-# modules. The templates run on every call of litellm, so they tell by comparisons alone what is none of ours.
+# The strings in capitals are constants of the new code that _entry_code puts the real objects in place of: nothing is
+# written into litellm's modules. The templates run on every call of litellm, so they tell by comparisons alone what is
+# none of ours.
 def _call_template(*args: Any, **kwargs: Any) -> Any:
     model = kwargs["model"] if "model" in kwargs else args[0] if args else None
+    original: Any = "ORIGINAL"
+    host: Any = "HOST"
+    asking: Any = "ASKING"
     if (
         model.__class__ is str
-        and not (model[:6] == "router" or "@" in model or "->" in model or "HOST".intercepting)  # type: ignore[attr-defined]
-        and "ASKING".isdisjoint(kwargs)  # type: ignore[attr-defined]
+        and not (model[:6] == "router" or "@" in model or "->" in model or host.intercepting)
+        and asking.isdisjoint(kwargs)
         and not ("custom_llm_provider" in kwargs and kwargs["custom_llm_provider"] == "router")
     ):
-        return "ORIGINAL"(*args, **kwargs)  # type: ignore[operator]
-    return "ENTRY"("ORIGINAL", model, args, kwargs)  # type: ignore[operator]
+        return original(*args, **kwargs)
+    entry: Any = "ENTRY"
+    return entry(original, model, args, kwargs)
 
 
 async def _await_template(*args: Any, **kwargs: Any) -> Any:
     model = kwargs["model"] if "model" in kwargs else args[0] if args else None
+    original: Any = "ORIGINAL"
+    host: Any = "HOST"
+    asking: Any = "ASKING"
     if (
         model.__class__ is str
-        and not (model[:6] == "router" or "@" in model or "->" in model or "HOST".intercepting)  # type: ignore[attr-defined]
-        and "ASKING".isdisjoint(kwargs)  # type: ignore[attr-defined]
+        and not (model[:6] == "router" or "@" in model or "->" in model or host.intercepting)
+        and asking.isdisjoint(kwargs)
         and not ("custom_llm_provider" in kwargs and kwargs["custom_llm_provider"] == "router")
     ):
-        return await "ORIGINAL"(*args, **kwargs)  # type: ignore[operator]
-    return await "ENTRY"("ORIGINAL", model, args, kwargs)  # type: ignore[operator]
+        return await original(*args, **kwargs)
+    entry: Any = "ENTRY"
+    return await entry(original, model, args, kwargs)
 
 
 def _question_template(*args: Any, **kwargs: Any) -> Any:
     model = kwargs["model"] if "model" in kwargs else args[0] if args else None
+    original: Any = "ORIGINAL"
     if (
         model.__class__ is str
         and not (model[:6] == "router" or "->" in model or args[1:2] == ("router",))
         and not ("custom_llm_provider" in kwargs and kwargs["custom_llm_provider"] == "router")
     ):
-        return "ORIGINAL"(*args, **kwargs)  # type: ignore[operator]
-    return "ENTRY"("ORIGINAL", args, kwargs)  # type: ignore[operator]
+        return original(*args, **kwargs)
+    entry: Any = "ENTRY"
+    return entry(original, args, kwargs)
 
 
 def _always_template(*args: Any, **kwargs: Any) -> Any:
-    return "ENTRY"("ORIGINAL", args, kwargs)  # type: ignore[operator]
+    original: Any = "ORIGINAL"
+    entry: Any = "ENTRY"
+    return entry(original, args, kwargs)
 
 
 async def _always_await_template(*args: Any, **kwargs: Any) -> Any:
-    return await "ENTRY"("ORIGINAL", args, kwargs)  # type: ignore[operator]
+    original: Any = "ORIGINAL"
+    entry: Any = "ENTRY"
+    return await entry(original, args, kwargs)
 
 
 def _entry_code(template: Any, code: types.CodeType, entry: Callable[..., Any], original: Any) -> types.CodeType:

@@ -63,7 +63,15 @@ class Handover:
         if not self.done:
             self.done = True
             self.guard.ended()
-            self.flight.abandon(self.kind.text(self.source), "left early", self.kind.usage(self.source))
+            text = self.kind.text(self.source)
+            self.flight.abandon(text, "left early", self._so_far(text))
+
+    def _so_far(self, text: str) -> Usage | None:
+        """Usage of a stream that did not end: what the provider reported at its start, and the output received."""
+        usage = self.kind.usage(self.source)
+        if usage is not None:
+            usage.output_tokens, usage.exact = max(usage.output_tokens, tokens_of_text(text)), False
+        return usage
 
     def _usage(self) -> Usage:
         usage = self.kind.usage(self.source)
@@ -101,7 +109,8 @@ class Handover:
         """Settle the broken attempt. None: the next deployment should answer; else what to raise."""
         self.done = True
         self.guard.ended()
-        text, usage = self.kind.text(self.source), self.kind.usage(self.source)
+        text = self.kind.text(self.source)
+        usage = self._so_far(text)
         failure = self.kind.translate(error, self.guard)
         known = "bad_answer" if failure.kind == "unknown" else failure.kind
         failure = Failed(failure.error, known, True, failure.retry_after_s, failure.status, text, usage)
@@ -134,7 +143,8 @@ class Handover:
         return self.kind.restart_chunk(self.source)
 
     def _gave_up(self, error: BaseException, last: BaseException) -> RouterError:
-        text, usage = self.kind.text(self.source), self.kind.usage(self.source)
+        text = self.kind.text(self.source)
+        usage = self._so_far(text)
         return self._interrupted(f"{str(error)[:200]}; no other deployment could go on: {str(last)[:200]}", text, usage)
 
     def _interrupted(self, reason: str, text: str, usage: Usage | None) -> StreamInterruptedError:

@@ -54,17 +54,17 @@ def priced(candidates: Sequence[Candidate], at: Situation, rejections: list[Reje
     return [candidate for candidate in candidates if candidate.priced]
 
 
-def within_bounds(rows: list[Row], at: Situation, rejections: list[Rejection]) -> list[Row]:
-    """The soft bounds: price per million, quality, TTFT, ITL, and bounds relative to a model."""
+def within_bounds(rows: list[Row], references: list[Row], at: Situation, rejections: list[Rejection]) -> list[Row]:
+    """The soft bounds: price per million, quality, TTFT, ITL, and bounds relative to a model in ``references``."""
     policy, passed = at.policy, rows
     if policy.max_cost_per_million_tokens is not None:
         passed = _price_bound(passed, at, policy.max_cost_per_million_tokens, rejections)
     for bound in policy.bounds:
         passed = _metric_bound(passed, bound, at, rejections)
     if policy.max_cost_of_model is not None:
-        passed = _relative(passed, rows, policy.max_cost_of_model, "cost", rejections)
+        passed = _relative(passed, references, policy.max_cost_of_model, "cost", rejections)
     if policy.min_quality_of_model is not None:
-        passed = _relative(passed, rows, policy.min_quality_of_model, "quality", rejections)
+        passed = _relative(passed, references, policy.min_quality_of_model, "quality", rejections)
     return passed
 
 
@@ -100,11 +100,13 @@ def _below(value: float, bound: Bound) -> bool:
     return bound.high is None or (value < bound.high if bound.high_open else value <= bound.high)
 
 
-def _relative(rows: list[Row], everyone: list[Row], model: str, metric: str, rejections: list[Rejection]) -> list[Row]:
+def _relative(
+    rows: list[Row], references: list[Row], model: str, metric: str, rejections: list[Rejection]
+) -> list[Row]:
     """Not dearer, or not worse, than what is predicted for ``model`` on this very request."""
-    reference = next((row for row in everyone if named(row[0], model)), None)
+    reference = next((row for row in references if named(row[0], model)), None)
     if reference is None:
-        raise SpecError(f"the bound relative to {model!r} has no reference: that model cannot take this request")
+        raise SpecError(f"a bound is relative to {model!r}, which is not among the models asked for")
     passed = []
     for row in rows:
         if metric == "cost":

@@ -46,7 +46,9 @@ def decide(pool: Selection, at: Situation) -> Decision:
         candidates = constraints.priced(candidates, at, rejections)
     affordable = wanted = price(candidates, at, rejections)
     if policy.bounds or policy.bounded:
-        wanted = constraints.within_bounds(affordable, at, rejections)
+        # A bound relative to a model is that model's prediction, whether it may take the request itself or not.
+        references = price(pool.candidates, replace(at, limit=None), []) if policy.relative else []
+        wanted = constraints.within_bounds(affordable, references, at, rejections)
     rested = constraints.rested(wanted, at.snapshot, rejections) if at.snapshot.cooling else wanted
     if rested:
         return Decision(rank(rested, policy, at.snapshot), rejections, policy, request)

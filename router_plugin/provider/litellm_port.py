@@ -206,6 +206,9 @@ def _failed(
         cut.__cause__ = error if isinstance(error, Exception) else None
         error = cut
     facts = failed(error, time.time(), guard.fired, guard.status)
-    if kind is None:
+    if kind is None and (guard.fired or guard.status is None or guard.status >= 400 or guard.error or attempt.stream):
         return facts
-    return Failed(error, kind, True, None, facts.status, usage=read_usage(response))
+    if kind is None and facts.kind in ("content_policy", "context_window", "rate_limit"):
+        return facts  # an error inside a 200, which litellm could read
+    # The whole answer came, and it is none.
+    return Failed(error, "bad_answer", True, None, facts.status, usage=read_usage(response))

@@ -45,7 +45,7 @@ def parse_wait(text: Any, wall: float) -> float | None:
 
 def _date(value: str, wall: float) -> float | None:
     try:
-        if "T" in value:
+        if value[:4].isdigit():
             moment = datetime.fromisoformat(value.replace("Z", "+00:00"))
         else:
             moment = email.utils.parsedate_to_datetime(value)

@@ -54,6 +54,8 @@ _BY_STATUS = {
     503: "overloaded",
     529: "overloaded",
 }
+# These say more than the class that litellm maps them to.
+_TELLING = (401, 402, 403, 404, 408, 409, 429, 503, 529)
 _NOT_SENT = (
     "ConnectError",
     "ConnectTimeout",
@@ -100,8 +102,8 @@ def _unwrapped(error: BaseException) -> BaseException:
 def _kind(error: BaseException, status: int | None, message: str, chain: list[str]) -> str:
     names = {base.__name__ for base in type(error).__mro__}
     kind = next((kind for name, kind in _BY_NAME if name in names), None)
-    if status in (401, 402, 403, 404, 409, 503, 529) and kind not in ("content_policy", "context_window"):
-        return _BY_STATUS[status]
+    if status in _TELLING and kind not in ("content_policy", "context_window"):
+        kind = _BY_STATUS[status]
     if kind != "timeout" and any(name in ("ReadTimeout", "WriteTimeout", "ConnectTimeout") for name in chain):
         return "timeout"
     if kind == "rate_limit" and any(word in message for word in _QUOTA_WORDS):

@@ -71,11 +71,12 @@ class Policy:
     @property
     def bounded(self) -> bool:
         """Whether a price or a bound relative to a model is given (``bounds`` holds the rest of the soft bounds)."""
-        return (
-            self.max_cost_per_million_tokens is not None
-            or self.max_cost_of_model is not None
-            or self.min_quality_of_model is not None
-        )
+        return self.max_cost_per_million_tokens is not None or self.relative
+
+    @property
+    def relative(self) -> bool:
+        """Whether a bound is another model's own prediction."""
+        return self.max_cost_of_model is not None or self.min_quality_of_model is not None
 
 
 DEFAULT_POLICY = Policy()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
+import litellm
 import pytest
-from plugin_modes import REPLIES, events, make_router  # noqa: F401  (events is a fixture)
+from plugin_modes import LOGGING, REPLIES, Events, make_router
 
 from router_plugin import Router, install
 from router_plugin.testing.loopback import LoopbackProvider
@@ -39,3 +40,29 @@ def installed(router: Router) -> Iterator[Router]:
     """The same, installed for the test."""
     with install(router):
         yield router
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _watched_logging() -> Iterator[None]:
+    LOGGING.start()
+    yield
+    LOGGING.stop()
+
+
+@pytest.fixture
+async def events() -> AsyncIterator[Events]:
+    """A user's logger in ``litellm.callbacks``, which sees nothing of the tests before this one."""
+    await LOGGING.ended()
+    seen = Events()
+    litellm.callbacks = [seen]
+    yield seen
+    await LOGGING.ended()
+
+
+@pytest.fixture(autouse=True)
+def _nowhere_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call that is not sent to the loopback provider is refused at once, whatever the machine's environment says."""
+    for provider in ("OPENAI", "ANTHROPIC", "DEEPSEEK"):
+        monkeypatch.setenv(f"{provider}_API_BASE", "http://127.0.0.1:9")
+        monkeypatch.setenv(f"{provider}_BASE_URL", "http://127.0.0.1:9")
+        monkeypatch.delenv(f"{provider}_API_KEY", raising=False)

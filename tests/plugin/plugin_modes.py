@@ -94,16 +94,18 @@ async def complete(mode: Mode, model: str = "router/support", messages: Any = ME
     return await call(mode, litellm.completion, litellm.acompletion, model=model, messages=messages, **kwargs)
 
 
-def deployment(p: LoopbackProvider, name: str, **more: Any) -> Deployment:
+def deployment(p: LoopbackProvider, model: str, /, **more: Any) -> Deployment:
     """One of the loopback's models, with its price and quality."""
-    provider, base = ("anthropic", p.url) if name.startswith("claude") else ("openai", p.openai_base)
-    given = {"api_base": base, "api_key": "sk-loopback", "quality": QUALITIES.get(name)}
-    if name in PRICES:
-        given["input_cost_per_token"], given["output_cost_per_token"] = PRICES[name]
-    return Deployment(f"{provider}/{name}", **{**given, **more})
+    provider, base = ("anthropic", p.url) if model.startswith("claude") else ("openai", p.openai_base)
+    given: dict[str, Any] = {"api_base": base, "api_key": "sk-loopback", "quality": QUALITIES.get(model)}
+    if model in PRICES:
+        given["input_cost_per_token"], given["output_cost_per_token"] = PRICES[model]
+    return Deployment(f"{provider}/{model}", **{**given, **more})
 
 
-def make_router(p: LoopbackProvider, name: str = "support", models: Sequence[str] = ("small", "big"), **more: Any) -> Router:
+def make_router(
+    p: LoopbackProvider, name: str = "support", models: Sequence[str] = ("small", "big"), **more: Any
+) -> Router:
     """A router over the loopback's models; the best one is "big"."""
     return Router(name, models=[deployment(p, model) for model in models], seed=1, **more)
 
@@ -129,39 +131,56 @@ class Event:
     kwargs: dict[str, Any] = field(repr=False, compare=False)
 
 
+class LoggingInFlight:
+    """What litellm has handed to its logging threads and not finished; watches from ``start`` to ``stop``."""
+
+    def __init__(self) -> None:
+        self._submit = executor.submit
+        self._futures: list[Future[Any]] = []
+
+    def start(self) -> None:
+        def tracked(*args: Any, **kwargs: Any) -> Future[Any]:
+            future = self._submit(*args, **kwargs)
+            self._futures.append(future)
+            return future
+
+        executor.submit = tracked  # type: ignore[method-assign]
+
+    def stop(self) -> None:
+        executor.submit = self._submit  # type: ignore[method-assign]
+
+    async def ended(self) -> None:
+        """Wait until litellm's executor, its logging worker and its failure threads are idle."""
+        await asyncio.wait_for(GLOBAL_LOGGING_WORKER.flush(), PATIENCE_S)
+        while self._futures:
+            future = self._futures.pop()
+            if not future.cancelled():
+                await asyncio.wait_for(asyncio.wrap_future(future), PATIENCE_S)
+            await asyncio.wait_for(GLOBAL_LOGGING_WORKER.flush(), PATIENCE_S)
+        for thread in threading.enumerate():
+            if getattr(getattr(thread, "_target", None), "__name__", "") == "failure_handler":
+                thread.join(PATIENCE_S)
+        if self._futures:
+            await self.ended()
+
+
+LOGGING = LoggingInFlight()
+
+
 class Events(CustomLogger):
     """A user's logger. ``await settled()`` waits until litellm has nothing left to report."""
 
     def __init__(self) -> None:
         super().__init__()
         self._all: list[Event] = []
-        self._futures: list[Future[Any]] = []
-
-    def track(self, future: Future[Any]) -> None:
-        self._futures.append(future)
 
     async def settled(self) -> list[Event]:
-        """All events so far, once litellm's executor, its logging worker and its failure threads are idle."""
-        while self._futures:
-            futures, self._futures = self._futures, []
-            for future in futures:
-                await asyncio.wait_for(asyncio.wrap_future(future), PATIENCE_S)
-            await asyncio.wait_for(GLOBAL_LOGGING_WORKER.flush(), PATIENCE_S)
-        await asyncio.wait_for(GLOBAL_LOGGING_WORKER.flush(), PATIENCE_S)
-        for thread in threading.enumerate():
-            if getattr(getattr(thread, "_target", None), "__name__", "") == "failure_handler":
-                thread.join(PATIENCE_S)
-        return await self.settled() if self._futures else list(self._all)
+        """All events of the test so far, and no more to come of them."""
+        await LOGGING.ended()
+        return list(self._all)
 
     def _seen(self, kind: str, kwargs: dict[str, Any], response: Any) -> None:
-        usage = getattr(response, "usage", None)
-        tokens = None
-        if usage is not None:
-            named = ("prompt_tokens", "completion_tokens") if hasattr(usage, "prompt_tokens") else ("input_tokens", "output_tokens")
-            tokens = (getattr(usage, named[0]), getattr(usage, named[1]))
-        self._all.append(
-            Event(kind, kwargs["model"], kwargs.get("response_cost"), tokens, kwargs.get("custom_llm_provider"), kwargs)
-        )
+        self._all.append(event_of(kind, kwargs, response))
 
     def log_success_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
         self._seen("success", kwargs, response_obj)
@@ -176,17 +195,12 @@ class Events(CustomLogger):
         self._seen("failure", kwargs, response_obj)
 
 
-@pytest.fixture
-def events(monkeypatch: pytest.MonkeyPatch) -> Events:
-    """A logger in ``litellm.callbacks``."""
-    seen = Events()
-    submit = executor.submit
-
-    def tracked(*args: Any, **kwargs: Any) -> Future[Any]:
-        future = submit(*args, **kwargs)
-        seen.track(future)
-        return future
-
-    monkeypatch.setattr(executor, "submit", tracked)
-    litellm.callbacks = [seen]
-    return seen
+def event_of(kind: str, kwargs: dict[str, Any], response: Any) -> Event:
+    """What one call of a callback said."""
+    usage, tokens = getattr(response, "usage", None), None
+    if usage is not None:
+        chat = hasattr(usage, "prompt_tokens")
+        names = ("prompt_tokens", "completion_tokens") if chat else ("input_tokens", "output_tokens")
+        tokens = (getattr(usage, names[0]), getattr(usage, names[1]))
+    provider = kwargs.get("custom_llm_provider")
+    return Event(kind, kwargs["model"], kwargs.get("response_cost"), tokens, provider, kwargs)

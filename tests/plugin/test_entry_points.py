@@ -14,7 +14,7 @@ from litellm import acompletion as early_acompletion
 from litellm import completion as early_completion
 from litellm.main import acompletion as early_main_acompletion
 from litellm.main import completion as early_main_completion
-from plugin_modes import ASYNC, MESSAGES, REPLIES, SYNC, Heard, Mode, call, complete, deployment, four_modes, make_router
+from plugin_modes import ASYNC, ASYNC_STREAM, MESSAGES, REPLIES, SYNC, SYNC_STREAM, Heard, Mode, call, complete, deployment, four_modes, make_router
 
 from router_plugin import NoCandidateError, RouteResult, Router, SpecError, install
 from router_plugin.testing.loopback import LoopbackProvider, Status
@@ -136,13 +136,10 @@ async def test_text_completion_of_a_router_string(installed: Router, p: Loopback
     routed_to(await call(mode, *functions, model="router@c:1", prompt="How many?"), "small", p)
 
 
-@four_modes
+@pytest.mark.parametrize("mode", [SYNC, SYNC_STREAM], ids=str)
 async def test_text_completion_by_position(installed: Router, p: LoopbackProvider, mode: Mode) -> None:
-    """Its first argument is the prompt."""
-    if mode.asynchronous:
-        pytest.skip("litellm.atext_completion takes its first positional argument for the model and its prompt's")
-    functions = (litellm.text_completion, litellm.atext_completion)
-    routed_to(await call(mode, *functions, "How many?", "router/support"), "big", p)
+    """Its first argument is the prompt. (litellm.atext_completion cannot be called so, routed or not.)"""
+    routed_to(await call(mode, litellm.text_completion, None, "How many?", "router/support"), "big", p)
 
 
 # --------------------------------------------------------------------------- responses
@@ -219,7 +216,7 @@ async def test_batch_completion_routes_each_conversation(installed: Router, p: L
     assert p.calls("big") == p.calls() == 2
 
 
-@pytest.mark.parametrize("mode", [SYNC, Mode(False, True)], ids=str)
+@pytest.mark.parametrize("mode", [SYNC, SYNC_STREAM], ids=str)
 async def test_the_openai_like_client(installed: Router, p: LoopbackProvider, mode: Mode) -> None:
     create = litellm.LiteLLM().chat.completions.create
     heard = await call(mode, create, None, messages=MESSAGES, model="router/support")
@@ -281,7 +278,7 @@ def broken(p: LoopbackProvider) -> dict[str, Any]:
     return {"model": "openai/broken", "api_base": p.openai_base, "api_key": "k", "max_retries": 0}
 
 
-@pytest.mark.parametrize("mode", [SYNC, ASYNC, Mode(True, True)], ids=str)
+@pytest.mark.parametrize("mode", [SYNC, ASYNC, ASYNC_STREAM], ids=str)
 async def test_a_router_as_the_fallback_of_a_concrete_model(installed: Router, p: LoopbackProvider, mode: Mode) -> None:
     """(litellm's own fallbacks are broken in sync streams, routed or not.)"""
     functions = (litellm.completion, litellm.acompletion)

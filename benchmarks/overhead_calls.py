@@ -13,7 +13,6 @@ import cProfile
 import statistics
 import time
 import types
-from functools import partial
 from typing import Any
 
 from overhead_common import (
@@ -60,7 +59,8 @@ def measure_calls(options: Options) -> list[dict[str, Any]]:
     for mode in MODES:
         requests = Requests(mode, loop)
         for size in (20,) if options.quick else SIZES:
-            rounds = 6 if options.quick else 120 if size == 20 else 40
+            rounds = (100 if options.quick else 600) if size == 20 else 100
+            rounds = rounds // 4 if requests.stream else rounds  # a stream takes four times as long
             rows += _rows(litellm, requests, mode, size, rounds, options.base)
     return rows
 
@@ -75,9 +75,7 @@ def _rows(litellm: Any, requests: Requests, mode: str, size: int, rounds: int, b
     counts = {variant.name: calls_in(requests.profile(litellm, variant.kwargs)) for variant in bare}
     with install(router):
         profile = requests.profile(litellm, ROUTED)
-    taken: dict[str, list[float]] = {}
-    if rounds:
-        taken = take_turns(requests, [*bare, Variant("routed", litellm, ROUTED, partial(install, router))], rounds)
+        taken = take_turns(requests, [*bare, Variant("routed", litellm, ROUTED)], rounds)
     routed = calls_in(profile)
     return [
         {
@@ -88,7 +86,7 @@ def _rows(litellm: Any, requests: Requests, mode: str, size: int, rounds: int, b
             "bare_calls": counts[variant.name],
             "calls_ratio": routed / counts[variant.name],
             "calls_in_package": calls_in_package(profile),
-            "time": compare(taken["routed"], taken[variant.name]) if rounds else None,
+            "time": compare(taken["routed"], taken[variant.name]),
         }
         for variant in bare
     ]
@@ -108,10 +106,11 @@ def measure_variants(options: Options) -> list[dict[str, Any]]:
         "with timeout=20": ({}, {**ROUTED, "timeout": 20}),
         "a router string of weights": ({}, {**ROUTED, "model": "router/bench@q:1|c:4.65e-03|t:2.08e-05|i:2.07e-03"}),
         "deployments declare prices": (prices, ROUTED),
+        "max_cost that no deployment needs a cap for": ({"max_cost": 1.0}, ROUTED),
     }
     rows = []
-    for name, (declared, kwargs) in ways.items():
-        with install(bounded_router(20, options.base, **declared)):
+    for name, (given, kwargs) in ways.items():
+        with install(bounded_router(20, options.base, **given)):
             calls = calls_in(requests.profile(litellm, kwargs))
         rows.append({"way": name, "extra_calls": calls - bare, "calls_ratio": calls / bare})
     return rows
@@ -129,14 +128,17 @@ def measure_chunks(options: Options) -> list[dict[str, Any]]:
     their lengths, is what a chunk costs there. It also has what litellm does more or less because usage was asked for:
     a provider then sends ``"usage": null`` with every chunk. Time is that of the long streams, divided by the chunks.
     """
+    from router_plugin import install
+
     litellm, loop = quiet_litellm(), asyncio.new_event_loop()
     short, long = (20, 120) if options.quick else (100, 500)
     rows = []
     for mode in ("sync stream", "async stream"):
         requests = Requests(mode, loop)
         calls = _calls_a_chunk(litellm, requests, options.base, short, long)
-        variants = _streams(litellm, options.base, long)
-        taken = take_turns(requests, variants, 3 if options.quick else 12, block=1)
+        variants = _streams(litellm, long, options.base)
+        with install(bounded_router(20, options.base)):
+            taken = take_turns(requests, variants, 4 if options.quick else 20, warm=1)
         alone = {"alone_calls": chunk_calls_alone(mode), "alone_us": chunk_alone(mode, 5 if options.quick else 15)}
         for name in ("bare", "bare + include_usage"):
             found = compare(taken["routed"], taken[name])
@@ -148,24 +150,25 @@ def measure_chunks(options: Options) -> list[dict[str, Any]]:
     return rows
 
 
-def _streams(litellm: Any, base: str, words: int) -> list[Variant]:
-    from router_plugin import install
-
+def _streams(litellm: Any, words: int, base: str) -> list[Variant]:
     messages = {"messages": [{"role": "user", "content": f"say {words} words"}]}
     bare = {**bare_kwargs(base), **messages}
     return [
         Variant("bare", litellm, bare),
         Variant("bare + include_usage", litellm, {**bare, **USAGE}),
-        Variant("routed", litellm, {**ROUTED, **messages}, partial(install, bounded_router(20, base))),
+        Variant("routed", litellm, {**ROUTED, **messages}),
     ]
 
 
 def _calls_a_chunk(litellm: Any, requests: Requests, base: str, short: int, long: int) -> dict[str, float]:
+    from router_plugin import install
+
     calls: dict[str, list[int]] = {}
+    router = bounded_router(20, base)
     for words in (short, long):
-        for variant in _streams(litellm, base, words):
-            with variant.around():
-                profile = requests.profile(litellm, variant.kwargs, times=1, warm=1)
+        for variant in _streams(litellm, words, base):
+            with install(router):
+                profile = requests.profile(litellm, variant.kwargs, times=3, warm=1)
             calls.setdefault(variant.name, []).append(calls_in(profile))
     return {name: (more - few) / (long - short) for name, (few, more) in calls.items()}
 

@@ -5,9 +5,10 @@ Two figures are taken of a call:
 * **Python function calls**, by ``cProfile`` in the calling thread (Python and C functions alike), with the garbage
   collector held still; the median of several single calls, each profiled alone. It does not depend on the machine or
   its load. On an event loop, work handed to the loop's executor runs inline while profiling, so that it is counted too.
-* **Time**, as a ratio of two variants that take turns on the same provider: every round runs a block of each variant in
-  random order and keeps the median of each block. The figure is the ratio of the medians over rounds; its 95 % interval
-  comes from resampling whole rounds (a bootstrap), so that slow phases of the machine hit both sides alike.
+* **Time**, as a ratio of variants that take turns on the same provider, one call of each a round, in random order. The
+  figure is the median over rounds of the ratio within a round, so that slow phases of the machine hit both sides alike;
+  its 95 % interval comes from resampling rounds (a bootstrap). The router stays installed meanwhile: bare calls pass
+  through it, which adds to them what section e says (a few µs) and spares both the cost of swapping code in between.
 """
 
 from __future__ import annotations
@@ -119,11 +120,14 @@ def budgets() -> list[Any]:
     ]
 
 
-def bounded_router(count: int, base: str, **declared: Any) -> Any:
-    """The router that is measured: ``count`` deployments, three budgets, ``max_cost`` 2 cents a call."""
+def bounded_router(count: int, base: str, max_cost: float = 0.02, **declared: Any) -> Any:
+    """The router that is measured: ``count`` deployments, three budgets, ``max_cost`` 2 cents a call.
+
+    Three of the five models would cost more than that at their longest answer and get an output cap.
+    """
     from router_plugin import Router
 
-    return Router("bench", models=deployments(count, base, **declared), budgets=budgets(), max_cost=0.02)
+    return Router("bench", models=deployments(count, base, **declared), budgets=budgets(), max_cost=max_cost)
 
 
 # -- one request in four modes ----------------------------------------------------------------------------------------
@@ -139,6 +143,11 @@ class _Inline(ThreadPoolExecutor):
         except BaseException as error:  # handed to whoever awaits it, as executors do
             future.set_exception(error)
         return future
+
+
+async def _turns(count: int) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
 
 
 class Requests:
@@ -169,12 +178,13 @@ class Requests:
                 pass
         return time.perf_counter() - started
 
-    def settle(self, seconds: float = 0.002) -> None:
-        """Let what a call left behind (logging threads, the loop's workers) finish before the next one is measured."""
+    def settle(self) -> None:
+        """Let the loop's workers (litellm logs there) finish what a call left behind.
+
+        Nothing sleeps: an idle core loses its caches, and the next call, whoever makes it, would be measured cold.
+        """
         if self.asynchronous:
-            self.loop.run_until_complete(asyncio.sleep(seconds))
-        else:
-            time.sleep(seconds)
+            self.loop.run_until_complete(_turns(20))
 
     def profile(self, functions: Any, kwargs: dict[str, Any], times: int = 5, warm: int = 4) -> cProfile.Profile:
         """The profile of a single request: the one with the median number of calls of ``times``."""
@@ -186,6 +196,7 @@ class Requests:
         for _ in range(times):
             profile = cProfile.Profile()
             self.settle()
+            time.sleep(0.005)  # for litellm's logging threads, so that they do not switch in and out
             with still():
                 profile.enable()
                 self.call(functions, kwargs)
@@ -225,7 +236,7 @@ def calls_in_package(profile: cProfile.Profile) -> int:
 
 @dataclass(frozen=True)
 class Variant:
-    """One way to make the request; ``around`` is entered for each block of calls (``install`` for routed ones)."""
+    """One way to make the request; ``around`` is entered for each call."""
 
     name: str
     functions: Any
@@ -233,46 +244,51 @@ class Variant:
     around: Callable[[], AbstractContextManager[Any]] = nullcontext
 
 
-def take_turns(requests: Requests, variants: list[Variant], rounds: int, block: int = 4) -> dict[str, list[float]]:
-    """Seconds of a call by variant, one figure a round: the median of a block of calls after one unmeasured one."""
-    order = random.Random(7)
-    taken: dict[str, list[float]] = {variant.name: [] for variant in variants}
-    for _ in range(rounds):
+@dataclass(frozen=True)
+class Taken:
+    """Seconds of each call of one variant, by the wall's clock and by this process's CPU (all its threads)."""
+
+    wall: list[float]
+    cpu: list[float]
+
+
+def take_turns(requests: Requests, variants: list[Variant], rounds: int, warm: int = 3) -> dict[str, Taken]:
+    """One call of each variant a round, in random order; what a call leaves on its loop is settled before the next."""
+    order, taken = random.Random(7), {variant.name: Taken([], []) for variant in variants}
+    for number in range(-warm, rounds):
         for variant in order.sample(variants, len(variants)):
             with variant.around():
-                requests.call(variant.functions, variant.kwargs)
+                began = time.process_time()
+                seconds = requests.call(variant.functions, variant.kwargs)
                 requests.settle()
-                seconds = []
-                for _ in range(block):
-                    seconds.append(requests.call(variant.functions, variant.kwargs))
-                    requests.settle()
-                taken[variant.name].append(statistics.median(seconds))
+                cpu = time.process_time() - began
+            if number >= 0:
+                taken[variant.name].wall.append(seconds)
+                taken[variant.name].cpu.append(cpu)
     return taken
 
 
-def compare(ours: list[float], bare: list[float]) -> dict[str, Any]:
-    """Ratio of medians with its 95 % bootstrap interval over rounds, and the median difference of a round, in µs."""
-    pairs = list(zip(ours, bare, strict=True))
-    dice = random.Random(11)
-    ratios, extras = [], []
-    for _ in range(_RESAMPLES):
-        drawn = dice.choices(pairs, k=len(pairs))
-        ratios.append(statistics.median(a for a, _ in drawn) / statistics.median(b for _, b in drawn))
-        extras.append(statistics.median(a - b for a, b in drawn))
+def compare(ours: Taken, bare: Taken) -> dict[str, Any]:
+    """Median over rounds of the ratio and of the difference (µs), with 95 % bootstrap intervals over rounds."""
+    ratios = [a / b for a, b in zip(ours.wall, bare.wall, strict=True)]
+    extras = [(a - b) * 1e6 for a, b in zip(ours.wall, bare.wall, strict=True)]
     return {
-        "ratio": statistics.median(ours) / statistics.median(bare),
+        "ratio": statistics.median(ratios),
         "ratio_95": _interval(ratios),
-        "extra_us": statistics.median(a - b for a, b in pairs) * 1e6,
-        "extra_us_95": [value * 1e6 for value in _interval(extras)],
-        "ours_ms": statistics.median(ours) * 1e3,
-        "bare_ms": statistics.median(bare) * 1e3,
-        "rounds": len(pairs),
+        "extra_us": statistics.median(extras),
+        "extra_us_95": _interval(extras),
+        "cpu_ratio": statistics.median(a / b for a, b in zip(ours.cpu, bare.cpu, strict=True)),
+        "ours_ms": statistics.median(ours.wall) * 1e3,
+        "bare_ms": statistics.median(bare.wall) * 1e3,
+        "rounds": len(ratios),
     }
 
 
 def _interval(values: list[float]) -> list[float]:
-    values = sorted(values)
-    return [values[int(len(values) * 0.025)], values[int(len(values) * 0.975) - 1]]
+    """Where 95 % of the medians of resamples lie."""
+    dice = random.Random(11)
+    medians = sorted(statistics.median(dice.choices(values, k=len(values))) for _ in range(_RESAMPLES))
+    return [medians[int(_RESAMPLES * 0.025)], medians[int(_RESAMPLES * 0.975) - 1]]
 
 
 def percentile(values: list[float], share: float) -> float:

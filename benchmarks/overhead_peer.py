@@ -97,7 +97,7 @@ def measure(options: Options) -> dict[str, Any]:
                 row["calls_ratio"] = row["calls"] / without[mode]
                 if not options.quick:
                     variants = [Variant("bare", litellm, bare), Variant("router", router, GROUP, around)]
-                    taken = take_turns(requests, variants, rounds=10, block=2)
+                    taken = take_turns(requests, variants, rounds=40)
                     row["time"] = compare(taken["router"], taken["bare"])
             except Exception as error:  # a strategy that cannot do a mode is a finding, not the end of the run
                 row["error"] = f"{type(error).__name__}: {error}"[:300]

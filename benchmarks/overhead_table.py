@@ -49,13 +49,13 @@ def _print(title: str, header: Row, rows: list[Row]) -> None:
 def _time(row: dict[str, Any]) -> Row:
     time = row.get("time")
     if not time:
-        return ("–", "–", "–")
+        return ("–", "–", "–", "–")
     low, high = time["ratio_95"]
-    return (f"{time['ratio']:.3f}×", f"{low:.3f}–{high:.3f}", f"{time['extra_us']:+.0f}")
+    return (f"{time['ratio']:.3f}×", f"{low:.3f}–{high:.3f}", f"{time['extra_us']:+.0f}", f"{time['cpu_ratio']:.3f}×")
 
 
 def _calls(rows: list[dict[str, Any]]) -> tuple[str, Row, list[Row]]:
-    header = ("mode", "deployments", "against", "bare", "routed", "ratio", "in package", "time", "95 %", "µs")
+    header = ("mode", "deployments", "against", "bare", "routed", "ratio", "in package", "time", "95 %", "µs", "CPU")
     return (
         "a. routed call against bare litellm: function calls and time",
         header,
@@ -85,7 +85,7 @@ def _variants(rows: list[dict[str, Any]]) -> tuple[str, Row, list[Row]]:
 
 
 def _peer(strategies: dict[str, Any]) -> tuple[str, Row, list[Row]]:
-    header = ("strategy", "mode", "deployments", "bare", "its calls", "ratio", "time", "95 %", "µs", "made in")
+    header = ("strategy", "mode", "deployments", "bare", "its calls", "ratio", "time", "95 %", "µs", "CPU", "made in")
     rows = []
     for strategy, found in strategies.items():
         for row in found["rows"]:

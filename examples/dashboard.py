@@ -71,10 +71,11 @@ class Board:
 
     def render(self) -> Group:
         """Everything; of the news as many lines as there is room for."""
-        tables = (self.summary(), "", self.deployments(), self.people())
-        room = self.console.height - len(self.outcomes and self._router.stats()) - len(self._router.budgets()) - 14
+        deployments, people = self.deployments(), self.people()
+        room = self.console.height - deployments.row_count - people.row_count - 11
         with self._lock:
-            return Group(*tables, *list(self._news)[-room:] if room > 0 else ())
+            news = list(self._news)[-room:] if room > 0 else []
+        return Group(self.summary(), "", deployments, "", people, "", *news)
 
     # ----------------------------------------------------------------- the parts
 
@@ -86,13 +87,14 @@ class Board:
         for status, style in STYLES.items():
             if counts[status]:
                 line.append(f" · {counts[status]} {status}", style=style)
-        line.append(f" · {saved} of them after a retry or fallback", style="cyan")
+        if saved:
+            line.append(f" · {saved} of them after a retry or fallback", style="cyan")
         return line
 
     def deployments(self) -> Table:
-        wide = self.console.width >= 110
-        columns = {"deployment": True, "mood": wide and bool(self._moods), "answers": True, "failed attempts": True}
-        columns |= {"took over>": wide, "median>": True, "first token>": wide, "spent>": True, "state": wide}
+        wide = self.console.width >= 115
+        columns = {"deployment": True, "mood": wide and bool(self._moods), "answers": True, "failed": True}
+        columns |= {"took over>": wide, "median>": True, "1st token>": wide, "spent>": True, "state": wide}
         table = plain_table("Deployments", [name for name, shown in columns.items() if shown])
         rows, stats = self._by_deployment(), self._router.stats()
         answered = sum(row.answers for row in rows.values()) or 1
@@ -113,7 +115,7 @@ class Board:
         return table
 
     def people(self) -> Table:
-        table = plain_table("Budgets", ["budget", "of", "calls>", "refused>", "spent>", "", "left>"])
+        table = plain_table("Budgets", ["budget", "of", "calls>", "refused>", "spent>", "and reserved", "left>"])
         calls = Counter(outcome.user for outcome in list(self.outcomes))
         refused = Counter(outcome.user for outcome in list(self.outcomes) if outcome.status == "refused")
         for record in sorted(self._router.budgets(), key=lambda record: (record["key"] is None, str(record["key"]))):
@@ -126,7 +128,7 @@ class Board:
                 str(calls[key] if key else calls.total()),
                 str((refused[key] if key else refused.total()) or ""),
                 f"${record['settled_usd']:.4f} of ${record['limit_usd']:.2f}",
-                bar(used, held, 20),
+                bar(used, held, 20 if self.console.width >= 100 else 10),
                 f"${record['left_usd']:.4f}",
             )
         return table
@@ -178,7 +180,8 @@ class Row:
 
 def plain_table(title: str, columns: list[str]) -> Table:
     """A table without much ink; columns whose name ends in ``>`` are aligned to the right."""
-    table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, show_edge=False)
+    table.padding = (0, 1, 0, 0)
     for name in columns:
         table.add_column(name.rstrip(">"), justify="right" if name.endswith(">") else "left")
     return table
@@ -186,9 +189,10 @@ def plain_table(title: str, columns: list[str]) -> Table:
 
 def shortly(error: Any) -> str:
     """An exception in one line: a budget's own words, or how many models were left out for what, with an example."""
-    first = str(error).partition("\n")[0] or type(error).__name__
-    if not isinstance(error, NoCandidateError) or isinstance(error, BudgetExceededError):
-        return first
+    if isinstance(error, BudgetExceededError):
+        return f"budget {error.budget!r}: ${error.spent_usd:.4f} of ${error.limit_usd:.2f} are spent or reserved"
+    if not isinstance(error, NoCandidateError):
+        return str(error).partition("\n")[0] or type(error).__name__
     reasons = Counter(reason.partition(":")[0] for reason in error.rejected.values())
     often = reasons.most_common(1)[0][0]
     name, reason = next(item for item in error.rejected.items() if item[1].startswith(often))
@@ -203,7 +207,7 @@ def detours(outcome: Outcome) -> list[str]:
 
 def headline(outcome: Outcome) -> Text | None:
     """One line about a call that did not go straight; None for the others."""
-    line = Text(f"  {outcome.user:<7} {outcome.topic:<15} ", style="dim")
+    line = Text(f"{outcome.user:<6} {outcome.topic:<15} ", style="dim", no_wrap=True, overflow="ellipsis")
     if outcome.status == "answered":
         steps = detours(outcome)
         if not steps:
@@ -213,7 +217,7 @@ def headline(outcome: Outcome) -> Text | None:
         line.append(" (the stream began anew)" if outcome.restarts else "", style="dim")
         return line
     line.append(f"{outcome.status}: ", style=STYLES[outcome.status])
-    line.append(shortly(outcome.answer)[:110])
+    line.append(shortly(outcome.answer))
     return line
 
 

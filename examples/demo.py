@@ -24,13 +24,16 @@ from workload import workload
 from router_plugin import Budget, Router, install
 
 CALLS = 320
+INTRODUCTION = (
+    "[bold]router_plugin[/bold]: plain litellm calls, routed in-process. No key and no network are needed.\n\n"
+    "Six people ask six models on four servers of this machine, some of them moody. Everybody may spend $0.10 a day, "
+    "all together $0.50 a month, and no call may cost more than $0.02. One moment, litellm is being imported …\n"
+)
 
 
 def main() -> int:
     console = Console(width=None if sys.stdout.isatty() else 140)
-    console.print(
-        "[bold]router_plugin[/bold]: plain litellm calls, routed in-process. No key, no network; one moment …\n"
-    )
+    console.print(INTRODUCTION)
     quiet_litellm()
     warm_up()
     asks = workload(int(sys.argv[1]) if len(sys.argv) > 1 else CALLS)
@@ -39,8 +42,8 @@ def main() -> int:
             "demo",
             models=town.deployments,
             budgets=[
-                Budget(usd=0.10, per="day", key="user", name="per user and day"),
-                Budget(usd=0.50, per="month", name="all of us, a month"),
+                Budget(usd=0.10, per="day", key="user", name="daily"),
+                Budget(usd=0.50, per="month", name="monthly"),
             ],
             max_cost=0.02,  # USD for any one call, all its attempts together
             willingness_to_pay=0.0025,  # USD for a tenth of quality; without it: always the best model
@@ -49,8 +52,11 @@ def main() -> int:
         board = Board(router, len(asks), {model.name: model.mood for model in MODELS}, console)
         with install(router), board.live():
             run(asks, board)
+        if console.is_terminal:
+            console.print(board.summary())
         console.print()
-        console.print(board.deployments(), board.people(), board.refusals())
+        for table in (board.deployments(), board.people(), board.refusals()):
+            console.print(table, "")
         show_three(router, board)
         return check_books(router, town, console)
 
@@ -97,7 +103,9 @@ def check_books(router: Router, town: Town, console: Console) -> int:
     table.add_row("all", "", "", f"${billed:.6f}", f"${settled:.6f}")
     console.print(table)
     over = [record for record in router.budgets() if record["settled_usd"] > record["limit_usd"]]
-    console.print("Attempts that broke off or came too late bring no usage: there the router estimates.\n", style="dim")
+    console.print(
+        "\nAttempts that broke off or came too late bring no usage: there the router estimates.\n", style="dim"
+    )
     checks = {
         f"nothing is left reserved: ${reserved:.6f}": quiet and reserved == 0,
         f"both sets of books agree within a cent: they differ by ${abs(billed - settled):.6f}": abs(billed - settled)

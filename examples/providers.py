@@ -48,11 +48,9 @@ class Model:
 
 
 MODELS = [
-    Model("brook-mini", "openai", "brook", 0.62, (0.15, 0.60), 0.05, (30, 90), eyes=False, mood="cheap and fast"),
-    Model(
-        "brook-large", "openai", "brook", 0.86, (2.50, 10.0), 0.20, (50, 160), outage=(7.0, 3.0), mood="outages: 500s"
-    ),
-    Model("brook-large-eu", "openai", "brook-eu", 0.86, (2.75, 11.0), 0.26, (50, 160), mood="steady, dearer"),
+    Model("brook-mini", "openai", "brook", 0.62, (0.15, 0.60), 0.05, (30, 90), eyes=False, mood="cheap, fast"),
+    Model("brook-large", "openai", "brook", 0.86, (2.50, 10.0), 0.20, (50, 160), outage=(7.0, 3.0), mood="outages"),
+    Model("brook-large-eu", "openai", "brook-eu", 0.86, (2.75, 11.0), 0.26, (50, 160), mood="steady, dear"),
     Model(
         "fjord-medium",
         "openai",
@@ -65,8 +63,8 @@ MODELS = [
         cuts=0.4,
         mood="cuts streams",
     ),
-    Model("ridge-swift", "anthropic", "ridge", 0.80, (0.80, 4.00), 0.09, (40, 130), burst=9, mood="429s in bursts"),
-    Model("ridge-summit", "anthropic", "ridge", 0.93, (5.00, 25.0), 0.80, (80, 200), mood="excellent, slow"),
+    Model("ridge-swift", "anthropic", "ridge", 0.80, (0.80, 4.00), 0.09, (40, 130), burst=9, mood="rate limits"),
+    Model("ridge-summit", "anthropic", "ridge", 0.93, (5.00, 25.0), 0.80, (80, 200), mood="best, slow"),
 ]
 
 SENTENCES = [

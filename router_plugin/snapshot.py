@@ -24,6 +24,7 @@ class Snapshot:
     cooling: Mapping[str, tuple[float, str]] = field(default_factory=dict)
     ttft_ms: Mapping[str, float] = field(default_factory=dict)
     itl_ms: Mapping[str, float] = field(default_factory=dict)
+    token_ratio: Mapping[str, float] = field(default_factory=dict)  # real input tokens over our estimate
 
 
 EMPTY_SNAPSHOT = Snapshot()

@@ -10,10 +10,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ..provider.usage import cost_of, tokens_of_text
 from ..records import AttemptRecord, Candidate, Decision, Failed, Ranked, Request, Usage
 from ..result import RouteResult
+from ..spec.capability import AUDIO_INPUT, FILES, VISION
 
 if TYPE_CHECKING:
     from ..clock import Clock
     from ..spec.policy import Policy
+
+
+# Shorter prompts are mostly chat template; media have no tokens of their own in the estimate.
+LEARN_FROM_TOKENS = 50
+_MEDIA = VISION | AUDIO_INPUT | FILES
 
 
 class Held(Protocol):
@@ -31,6 +37,7 @@ class CallState(Protocol):
     def succeeded(
         self, name: str, latency_s: float, ttft_s: float | None, output_tokens: int, stream: bool, nano: int
     ) -> None: ...
+    def counted(self, name: str, estimated: int, real: int) -> None: ...
     def failed(self, name: str, kind: str, latency_s: float, retry_after_s: float | None, nano: int) -> None: ...
     def abandoned(self, name: str, nano: int) -> None: ...
     def usual_s(self, name: str) -> float: ...
@@ -72,6 +79,7 @@ class Call:
     waited: set[str] = field(default_factory=set)
     failures: list[Failed] = field(default_factory=list)
     refusal: Any = None
+    wait_until: float | None = None  # how long this call may wait for a budget, all its attempts together
 
 
 class InFlight:
@@ -100,7 +108,9 @@ class InFlight:
         latency = (self.record.latency_ms or 0.0) / 1e3
         if self.ttft_s is not None:
             self.record.ttft_ms = self.ttft_s * 1e3
-        name = self.candidate.name
+        name, estimate = self.candidate.name, self.call.request.estimate
+        if usage.exact and estimate >= LEARN_FROM_TOKENS and not self.call.request.needs & _MEDIA:
+            self.segment.state.counted(name, estimate, usage.input_tokens)
         self.segment.state.succeeded(name, latency, self.ttft_s, usage.output_tokens, stream, nano)
 
     def fail(self, failure: Failed) -> None:

@@ -150,7 +150,6 @@ def _reserve(
         bound, cap = fitted
     if not segment.keys:
         return None, cap
-    waited_until = None
     while True:
         held = segment.state.reserve(segment.keys, math.ceil(bound))
         if hasattr(held, "accounts"):
@@ -164,9 +163,9 @@ def _reserve(
             bound, cap = fitted
             continue
         now = call.clock.monotonic()
-        if waited_until is None:
-            waited_until = min(now + held.budget.wait_s, call.deadline)
-        if now >= waited_until:
+        if call.wait_until is None:
+            call.wait_until = min(now + held.budget.wait_s, call.deadline)
+        if now >= call.wait_until:
             return None
         yield Wait(_BUDGET_POLL_S, "budget")
 

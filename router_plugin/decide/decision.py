@@ -65,7 +65,7 @@ def price(candidates: Sequence[Candidate], at: Situation, rejections: list[Rejec
     request, policy, limit, scores = at.request, at.policy, at.limit, at.scores
     tokens_in, upper, wanted, n = request.estimate, request.upper, request.cap, request.n
     typical = EXPECTED_OUTPUT_TOKENS if wanted is None or wanted > EXPECTED_OUTPUT_TOKENS else wanted
-    default_cap, plain = policy.default_output_cap, is_plain(request)
+    default_cap, plain, ratios = policy.default_output_cap, is_plain(request), at.snapshot.token_ratio
     rows: list[Row] = [None] * len(candidates)  # type: ignore[list-item]  # filled by index: an append is a call
     count = 0
     for candidate in candidates:
@@ -74,7 +74,8 @@ def price(candidates: Sequence[Candidate], at: Situation, rejections: list[Rejec
             quality = quality if score.quality is None else score.quality
             if score.output_tokens is not None:
                 out = score.output_tokens if wanted is None or score.output_tokens < wanted else wanted
-        estimate = tokens_in * candidate.input_price + out * n * candidate.output_price
+        tokens = tokens_in * ratios[candidate.name] if candidate.name in ratios else tokens_in
+        estimate = tokens * candidate.input_price + out * n * candidate.output_price
         if limit is None:
             rows[count] = (candidate, estimate, 0.0, None, quality)
             count += 1

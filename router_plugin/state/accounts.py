@@ -17,11 +17,12 @@ class Account:
     """Calendar window: a counter that restarts at the window's end. Reservations end in the account they were made in,
     so an answer that arrives after midnight is still paid from yesterday's budget."""
 
-    __slots__ = ("end", "reserved", "settled")
+    __slots__ = ("end", "reserved", "settled", "waits")
 
     def __init__(self, budget: Budget, wall: float) -> None:
         self.settled = 0
         self.reserved = 0
+        self.waits = budget.wait_s > 0
         self.end = window_end(budget.per, window_start(budget.per, wall))
 
     def spend(self, nano: int, wall: float) -> None:

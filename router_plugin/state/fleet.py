@@ -68,11 +68,12 @@ class Fleet:
         self._cooling: dict[str, tuple[float, str]] = {}
         self._ttft: dict[str, float] = {}
         self._itl: dict[str, float] = {}
+        self._ratio: dict[str, float] = {}
         self._first_call = True
         _FLEETS.add(self)
 
     def snapshot(self) -> Snapshot:
-        return Snapshot(self._clock.monotonic(), self._cooling, self._ttft, self._itl)
+        return Snapshot(self._clock.monotonic(), self._cooling, self._ttft, self._itl, self._ratio)
 
     def started(self, name: str) -> None:
         with self._lock:
@@ -96,6 +97,15 @@ class Fleet:
                 self._first_call = False
                 return
             self._learn(name, seen, now, latency_s, ttft_s, output_tokens, stream)
+
+    def counted(self, name: str, estimated: int, real: int) -> None:
+        """Learn how many input tokens a deployment counts for what we estimate (its tokeniser, its chat template).
+
+        Only texts long enough to tell, and only within reason: cached or filtered prompts must not run away with it.
+        """
+        ratio = min(max(real / estimated, 0.25), 4.0)
+        before = self._ratio[name] if name in self._ratio else 1.0
+        self._ratio[name] = before + 0.1 * (ratio - before)
 
     def _learn(
         self, name: str, seen: Seen, now: float, latency_s: float, ttft_s: float | None, tokens: int, stream: bool

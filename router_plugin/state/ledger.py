@@ -112,6 +112,8 @@ class Ledger:
                         left -= account.settled + account.reserved
                     elif wall < account.end:
                         left -= account.settled + account.reserved
+                    if account.waits and left != limit:  # what others hold may come back while this call waits
+                        left += account.reserved
                 if least is None or left < least:
                     least = left
         return least

@@ -419,3 +419,50 @@ def test_a_misspelt_option_names_the_nearest() -> None:
     world = World({})
     with pytest.raises(SpecError, match="max_attempts"):
         world.call("sync", routing={"max_attemps": 2})
+
+
+def test_the_estimate_learns_a_deployments_tokeniser_and_the_bound_does_not() -> None:
+    world = World({"a": [Reply(input_tokens=200)]})
+    long = [{"role": "user", "content": "word " * 80}]  # 100 tokens by our estimate
+    before = world.router.route({"messages": long, "max_cost": 1})
+    for _ in range(60):
+        world.call("sync", messages=long)
+    after = world.router.route({"messages": long, "max_cost": 1})
+    assert (after.estimated_cost_usd or 0) > (before.estimated_cost_usd or 0) * 1.1
+
+
+def test_route_decides_without_calling_anyone_and_dumps_to_json() -> None:
+    import json
+
+    world = World({})
+    result = world.router.route({"prompt": "hi", "user": "ann"})
+    assert world.provider.calls == []
+    dumped = json.loads(result.model_dump_json())
+    assert dumped["ranking"] == ["a", "b", "c"]
+    assert dumped["selected_targets"] == [{"model_name": "a", "weight": 1.0}]
+    assert dumped["attempts"] == []
+    assert "1." in world.router.explain(result)
+
+
+def test_a_budget_may_wait_for_the_reservations_of_others(mode: str) -> None:
+    world = World({}, budgets=[Budget(0.00005, name="total", wait_s=1)])
+    held = world.router._fleet.reserve((None,), 45_000)
+    sleep = world.clock.sleep
+
+    def release_then_sleep(seconds: float) -> None:
+        world.router._fleet.ledger.end(held, 0)
+        sleep(seconds)
+
+    world.clock.sleep = release_then_sleep  # type: ignore[method-assign]
+    assert world.call(mode, max_tokens=5)[0] == "ok"
+    assert world.settled() == pytest.approx(OK)
+
+
+def test_and_refuses_when_they_do_not_come_back_in_time(mode: str) -> None:
+    world = World({}, budgets=[Budget(0.00005, name="total", wait_s=1)])
+    world.router._fleet.reserve((None,), 45_000)
+    started = world.clock.monotonic()
+    with pytest.raises(BudgetExceededError, match="total"):
+        world.call(mode, max_tokens=5)
+    assert 1 <= world.clock.monotonic() - started < 1.1
+    assert world.provider.calls == []

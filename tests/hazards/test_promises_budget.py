@@ -78,7 +78,9 @@ def test_a_thousand_concurrent_calls_in_threads_against_one_dollar(seed: int) ->
     """Whole answers, failures of every sort, streams read to the end, closed, and dropped; 32 threads."""
     r = stage_router()
     draw = random.Random(seed)
-    fates = [draw.choice(["whole", "fails", "late", "stream", "closed", "dropped", "unread", "bug"]) for _ in range(1_000)]
+    fates = [
+        draw.choice(["whole", "fails", "late", "stream", "closed", "dropped", "unread", "bug"]) for _ in range(1_000)
+    ]
     outs = [draw.randrange(CAP + 1) for _ in fates]
 
     def one(number: int) -> None:
@@ -263,7 +265,9 @@ def test_free_deployments_stay_usable_when_a_budget_is_spent(billed: int) -> Non
 
 @four_modes
 @pytest.mark.parametrize("usage", [None, {}, {"prompt_tokens": 0, "completion_tokens": 0}])
-def test_an_estimate_is_never_settled_above_what_was_reserved_for_it(p: LoopbackProvider, mode: str, usage: Any) -> None:
+def test_an_estimate_is_never_settled_above_what_was_reserved_for_it(
+    p: LoopbackProvider, mode: str, usage: Any
+) -> None:
     """No usage in the answer: the router guesses from the text. A guess may not overspend a budget that an honest
     provider kept (here 20 tokens as it counts them: long words, many letters to a token)."""
     p.model("m", " ".join(["internationalisation" * 3] * 20))
@@ -273,7 +277,6 @@ def test_an_estimate_is_never_settled_above_what_was_reserved_for_it(p: Loopback
     nothing_held(r)
     reserved_at_most = (len(HI[0]["content"]) + 8 + 16) * 1e-6 + 20 * 2e-6
     assert spent(r) <= reserved_at_most + 1e-12
-
 
 
 @pytest.mark.parametrize("wire", ["openai", "anthropic"])
@@ -443,7 +446,7 @@ def test_the_tightest_of_several_budgets_is_named_with_the_figures_of_this_windo
 
 
 def test_a_chain_of_routers_keeps_each_routers_own_bound() -> None:
-    """"router/a->router/b": falling over never widens what b may cost, whatever a still had left."""
+    """ "router/a->router/b": falling over never widens what b may cost, whatever a still had left."""
     from router_plugin import install
 
     clock = FakeClock()
@@ -467,7 +470,6 @@ def test_a_stream_that_breaks_settles_what_was_received_and_falls_over_within_th
         assert [a.outcome for a in told.result.attempts] == ["failed", "answered"], told.error
     nothing_held(r)
     assert 0 < spent(r) <= 0.001
-
 
 
 def test_the_ledger_refuses_new_keys_at_its_cap_and_forgets_none() -> None:

@@ -31,7 +31,7 @@ def p(_server: LoopbackProvider) -> Iterator[LoopbackProvider]:
 
 @pytest.fixture
 def router(p: LoopbackProvider) -> Router:
-    """"support": over "small" and "big", of which "big" is the better."""
+    """ "support": over "small" and "big", of which "big" is the better."""
     return make_router(p)
 
 

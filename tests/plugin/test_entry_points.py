@@ -14,7 +14,21 @@ from litellm import acompletion as early_acompletion
 from litellm import completion as early_completion
 from litellm.main import acompletion as early_main_acompletion
 from litellm.main import completion as early_main_completion
-from plugin_modes import ASYNC, ASYNC_STREAM, MESSAGES, REPLIES, SYNC, SYNC_STREAM, Heard, Mode, call, complete, deployment, four_modes, make_router
+from plugin_modes import (
+    ASYNC,
+    ASYNC_STREAM,
+    MESSAGES,
+    REPLIES,
+    SYNC,
+    SYNC_STREAM,
+    Heard,
+    Mode,
+    call,
+    complete,
+    deployment,
+    four_modes,
+    make_router,
+)
 
 from router_plugin import NoCandidateError, RouteResult, Router, SpecError, install
 from router_plugin.testing.loopback import LoopbackProvider, Status
@@ -377,10 +391,16 @@ async def test_two_answers_at_once_keep_their_own_records(p: LoopbackProvider) -
                 for name in ("small", "big")
             ),
         )
-    assert [one.result.deployment for one in heard] == [*["openai/big", "openai/small"] * 4, "openai/small", "openai/big"]
+    assert [one.result.deployment for one in heard] == [
+        *["openai/big", "openai/small"] * 4,
+        "openai/small",
+        "openai/big",
+    ]
     assert len({one.result.request_id for one in heard}) == len(heard)
 
 
 def test_deployments_of_the_tests_are_not_in_litellms_price_map(p: LoopbackProvider) -> None:
     """The prices the tests reckon with are the deployments' own."""
-    assert not [name for name in REPLIES if name in litellm.model_cost or deployment(p, name).model in litellm.model_cost]
+    assert not [
+        name for name in REPLIES if name in litellm.model_cost or deployment(p, name).model in litellm.model_cost
+    ]

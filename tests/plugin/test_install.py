@@ -379,9 +379,7 @@ def test_rules_that_came_while_installed_stay_after_the_uninstall(router: Router
 
 
 @pytest.mark.parametrize("entry", BRIDGED)
-def test_routing_outlives_a_replaced_price_map(
-    installed: Router, monkeypatch: pytest.MonkeyPatch, entry: str
-) -> None:
+def test_routing_outlives_a_replaced_price_map(installed: Router, monkeypatch: pytest.MonkeyPatch, entry: str) -> None:
     BRIDGED[entry]()
     monkeypatch.setattr(litellm, "model_cost", dict(litellm.model_cost))
     assert RouteResult.of(BRIDGED[entry]()) is not None
@@ -398,9 +396,7 @@ async def test_prices_declared_by_a_deployment_outlive_a_replaced_price_map(
     assert costs == [pytest.approx(first.result.cost_usd)] * 2
 
 
-def test_a_new_price_in_a_replaced_map_is_used(
-    p: LoopbackProvider, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_new_price_in_a_replaced_map_is_used(p: LoopbackProvider, monkeypatch: pytest.MonkeyPatch) -> None:
     router = Router("priced", models=["openai/gpt-4o"])
     with install(router):
         before = router.route(messages=MESSAGES, max_tokens=100).estimated_cost_usd

@@ -101,7 +101,9 @@ async def test_names_that_only_look_like_a_router_are_litellms(
     assert p.calls() == 0
 
 
-@pytest.mark.parametrize("name", ["vertex_ai/claude-3-5-sonnet@20240620", "cloudflare/@cf/meta/llama", "ft:gpt-4o:x->y"])
+@pytest.mark.parametrize(
+    "name", ["vertex_ai/claude-3-5-sonnet@20240620", "cloudflare/@cf/meta/llama", "ft:gpt-4o:x->y"]
+)
 def test_odd_names_of_concrete_models(name: str) -> None:
     """What stands behind "@" there is a version or a path; only an arrow makes a chain."""
     from router_plugin.spec.strings import routes
@@ -137,7 +139,9 @@ async def test_an_unknown_version_is_an_error_that_names_the_known_one(installed
 
 
 @four_modes
-@pytest.mark.parametrize("name", ["router@", "router@q", "router@q:nan", "router@q:1|q:2", "router/", "router->", "big@ttft<"])
+@pytest.mark.parametrize(
+    "name", ["router@", "router@q", "router@q:nan", "router@q:1|q:2", "router/", "router->", "big@ttft<"]
+)
 async def test_a_malformed_router_string_is_an_error_with_its_place(
     installed: Router, p: LoopbackProvider, mode: Mode, name: str
 ) -> None:
@@ -146,7 +150,9 @@ async def test_a_malformed_router_string_is_an_error_with_its_place(
     assert p.calls() == 0
 
 
-@pytest.mark.parametrize("name", ["router@models:smal", "router@skip_models:smal", "openai/smal->router", "router->smal"])
+@pytest.mark.parametrize(
+    "name", ["router@models:smal", "router@skip_models:smal", "openai/smal->router", "router->smal"]
+)
 async def test_an_unlisted_model_in_a_string_is_an_error_that_lists_the_known_ones(
     installed: Router, p: LoopbackProvider, name: str
 ) -> None:
@@ -221,7 +227,11 @@ async def test_a_router_over_any_model_takes_what_is_named(p: LoopbackProvider, 
 @pytest.mark.parametrize(
     ("intercept", "covered", "left"),
     [
-        (["gpt-4o"], ["gpt-4o", "openai/gpt-4o", "openai/openai/gpt-4o"], ["gpt-4o-mini", "openai/gpt-4o-mini", "xgpt-4o"]),
+        (
+            ["gpt-4o"],
+            ["gpt-4o", "openai/gpt-4o", "openai/openai/gpt-4o"],
+            ["gpt-4o-mini", "openai/gpt-4o-mini", "xgpt-4o"],
+        ),
         (["openai/gpt-4o"], ["openai/gpt-4o", "openai/openai/gpt-4o"], ["gpt-4o-mini", "azure/gpt-4o"]),
         (["openai/openai/gpt-4o"], ["openai/gpt-4o"], ["openai/gpt-4o-mini"]),
         (["gpt-4o@openai"], ["openai/gpt-4o"], ["azure/gpt-4o"]),
@@ -670,7 +680,9 @@ async def test_a_thread_or_task_started_by_the_caller_after_a_call_routes(instal
     assert found == [REPLIES["big"]]
 
 
-async def test_a_callback_of_a_routed_call_may_route_in_turn(installed: Router, p: LoopbackProvider, events: Any) -> None:
+async def test_a_callback_of_a_routed_call_may_route_in_turn(
+    installed: Router, p: LoopbackProvider, events: Any
+) -> None:
     """litellm runs it in a copy of the attempt's context, but the attempt is over."""
     found: list[Any] = []
 

@@ -63,10 +63,17 @@ class Answers:
     def _candidates(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Candidate, ...] | None:
         """The candidates of the addressed router; None where the question is not about a router."""
         model = kwargs["model"] if "model" in kwargs else args[0] if args else None
-        provider = kwargs.get("custom_llm_provider") or (args[1] if len(args) > 1 else None)
+        named = kwargs["custom_llm_provider"] if "custom_llm_provider" in kwargs else None
+        if (
+            named != "router"
+            and args[1:2] != ("router",)
+            and not (model.__class__ is str and (model[:6] == "router" or "->" in model or "@" in model))
+        ):
+            return None  # litellm asks these of itself on every call: told by comparisons alone
+        provider = named or (args[1] if len(args) > 1 else None)
         if provider == "router" and isinstance(model, str) and not routes(model):
             model = f"router/{model}"
-        if not routes(model):  # the template lets a few through that are none of ours
+        if not routes(model):
             return None
         try:
             tag = parse_router_string(str(model)).tags[0]

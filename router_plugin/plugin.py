@@ -137,16 +137,16 @@ class _Host:
         TAP.pinned = True
         answers = Answers(self)
         for function in _distinct(litellm.completion, main.completion):
-            self._swap(function, _sync_entry, _call_template)
+            self._swap(function, _sync_entry)
         for function in _distinct(litellm.acompletion, main.acompletion):
-            self._swap(function, _async_entry, _await_template)
+            self._swap(function, _async_entry)
         for name in ("text_completion", "responses"):
-            self._swap(getattr(litellm, name), _bridge, _always_template)
-            self._swap(getattr(litellm, f"a{name}"), _async_bridge, _always_await_template)
+            self._swap(getattr(litellm, name), _bridge)
+            self._swap(getattr(litellm, f"a{name}"), _async_bridge)
         for name, answer in answers.of(litellm).items():
-            self._swap(getattr(litellm, name), answer, _question_template)
+            self._swap(getattr(litellm, name), answer)
         litellm.provider_list.append(_PROVIDER)  # litellm.Router takes entries of known providers only
-        self._swap(rules.set_fallback_generalizations, _keep_rules, _always_template)
+        self._swap(rules.set_fallback_generalizations, _keep_rules)
         rules.set_fallback_generalizations(rules.get_fallback_generalization_rules())
 
     def _take_back(self) -> None:
@@ -165,7 +165,7 @@ class _Host:
         TAP.pinned = False
         TAP.release()
 
-    def _swap(self, function: Any, entry: Callable[..., Any], template: Any) -> None:
+    def _swap(self, function: Any, entry: Callable[..., Any]) -> None:
         import litellm
 
         if not isinstance(function, types.FunctionType):
@@ -181,100 +181,66 @@ class _Host:
         if function is litellm.completion or function is litellm.acompletion:
             setattr(PUBLIC, function.__name__, original)  # attempts need not pass our own entry again
         self._swapped.append((function, function.__code__))
-        function.__code__ = _entry_code(template, function.__code__, entry, original)
+        function.__code__ = _entry_code(function, entry, original)
 
 
 def _distinct(*functions: Any) -> list[Any]:
     return list({id(function): function for function in functions}.values())
 
 
-# The strings in capitals are constants of the new code that _entry_code puts the real objects in place of: nothing is
-# written into litellm's modules. The templates run on every call of litellm, so they tell by comparisons alone what is
-# none of ours.
-def _call_template(*args: Any, **kwargs: Any) -> Any:
-    model = kwargs["model"] if "model" in kwargs else args[0] if args else None
-    original: Any = "ORIGINAL"
-    host: Any = "HOST"
-    asking: Any = "ASKING"
-    if (
-        model.__class__ is str
-        and not (model[:6] == "router" or "@" in model or "->" in model or host.intercepting)
-        and asking.isdisjoint(kwargs)
-        and not ("custom_llm_provider" in kwargs and kwargs["custom_llm_provider"] == "router")
-    ):
-        return original(*args, **kwargs)
-    entry: Any = "ENTRY"
-    return entry(original, model, args, kwargs)
+# What litellm's functions run while somebody is installed. The strings in capitals are constants of the compiled code,
+# which _entry_code puts the real objects in place of, so that nothing is written into litellm's modules. The free
+# variables of the function object are named (and never read): a debugger that looks at the frame finds its cells.
+_SOURCE = """
+def make({free}):
+    {prefix}def {name}(*args, **kwargs):
+        if False: ({free})
+        entry = "ENTRY"
+        original = "ORIGINAL"
+        return {wait}entry(original, args, kwargs)
+    return {name}
+"""
 
 
-async def _await_template(*args: Any, **kwargs: Any) -> Any:
-    model = kwargs["model"] if "model" in kwargs else args[0] if args else None
-    original: Any = "ORIGINAL"
-    host: Any = "HOST"
-    asking: Any = "ASKING"
-    if (
-        model.__class__ is str
-        and not (model[:6] == "router" or "@" in model or "->" in model or host.intercepting)
-        and asking.isdisjoint(kwargs)
-        and not ("custom_llm_provider" in kwargs and kwargs["custom_llm_provider"] == "router")
-    ):
-        return await original(*args, **kwargs)
-    entry: Any = "ENTRY"
-    return await entry(original, model, args, kwargs)
-
-
-def _question_template(*args: Any, **kwargs: Any) -> Any:
-    model = kwargs["model"] if "model" in kwargs else args[0] if args else None
-    original: Any = "ORIGINAL"
-    if (
-        model.__class__ is str
-        and not (model[:6] == "router" or "->" in model or args[1:2] == ("router",))
-        and not ("custom_llm_provider" in kwargs and kwargs["custom_llm_provider"] == "router")
-    ):
-        return original(*args, **kwargs)
-    entry: Any = "ENTRY"
-    return entry(original, args, kwargs)
-
-
-def _always_template(*args: Any, **kwargs: Any) -> Any:
-    original: Any = "ORIGINAL"
-    entry: Any = "ENTRY"
-    return entry(original, args, kwargs)
-
-
-async def _always_await_template(*args: Any, **kwargs: Any) -> Any:
-    original: Any = "ORIGINAL"
-    entry: Any = "ENTRY"
-    return await entry(original, args, kwargs)
-
-
-def _entry_code(template: Any, code: types.CodeType, entry: Callable[..., Any], original: Any) -> types.CodeType:
-    """The template's code for one function, with the free variables that the function object needs."""
-    given = {"ENTRY": entry, "ORIGINAL": original, "HOST": _HOST, "ASKING": ASKING}
+def _entry_code(function: types.FunctionType, entry: Callable[..., Any], original: Any) -> types.CodeType:
+    """Code for ``function`` that hands the call to ``entry(original, args, kwargs)``."""
+    code, awaited = function.__code__, inspect.iscoroutinefunction(function)
+    source = _SOURCE.format(
+        free="".join(f"{name}, " for name in code.co_freevars),
+        name=code.co_name,
+        prefix="async " if awaited else "",
+        wait="await " if awaited else "",
+    )
+    made: dict[str, Any] = {}
+    exec(compile(source, "<router_plugin>", "exec"), made)
+    template = made["make"](*code.co_freevars).__code__
+    given = {"ENTRY": entry, "ORIGINAL": original}
     constants = tuple(
-        given.get(constant, constant) if isinstance(constant, str) else constant
-        for constant in template.__code__.co_consts
+        given.get(constant, constant) if isinstance(constant, str) else constant for constant in template.co_consts
     )
-    return template.__code__.replace(  # type: ignore[no-any-return]
-        co_consts=constants, co_freevars=code.co_freevars, co_name=code.co_name
-    )
+    return template.replace(co_consts=constants)  # type: ignore[no-any-return]
 
 
-def _sync_entry(original: Any, model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """What litellm.completion runs for calls that may be ours."""
-    target = _target(original, model, args, kwargs)
-    if target is None:
+def _sync_entry(original: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """What litellm.completion runs now. The first condition runs on every call of litellm: it tells by comparisons
+    what is none of ours."""
+    model = kwargs["model"] if "model" in kwargs else args[0] if args else None
+    if (
+        model.__class__ is str
+        and not (model[:6] == "router" or "@" in model or "->" in model or _HOST.intercepting)
+        and ASKING.isdisjoint(kwargs)
+        and not ("custom_llm_provider" in kwargs and kwargs["custom_llm_provider"] == _PROVIDER)
+    ) or (target := _target(original, model, args, kwargs)) is None:
         return original(*args, **kwargs)
     router, named, prefer, implicit = target
-    if "acompletion" in named and named.pop(
-        "acompletion"
-    ):  # litellm's async bridges await what the sync function returns
+    if "acompletion" in named and named.pop("acompletion"):  # litellm's async bridges await what this returns
         return router._acompletion(named, _HOST.routers, prefer, implicit)
     return router._completion(named, _HOST.routers, prefer, implicit)
 
 
-async def _async_entry(original: Any, model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """What litellm.acompletion runs for calls that may be ours."""
+async def _async_entry(original: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """What litellm.acompletion runs now."""
+    model = kwargs["model"] if "model" in kwargs else args[0] if args else None
     target = _target(original, model, args, kwargs)
     if target is None:
         return await original(*args, **kwargs)

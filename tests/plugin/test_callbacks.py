@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +14,6 @@ from plugin_modes import (
     ASYNC_STREAM,
     LOGGING,
     MESSAGES,
-    PRICES,
     PROMPT_TOKENS,
     REPLIES,
     SYNC,
@@ -101,8 +101,8 @@ async def test_a_call_that_fails_everywhere_is_a_failure_for_each_attempt(
     installed: Router, events: Events, p: LoopbackProvider, mode: Mode
 ) -> None:
     p.always("big", Status(401))
-    p.always("small", Status(403))
-    with pytest.raises(litellm.PermissionDeniedError):
+    p.always("small", Status(401))
+    with pytest.raises(litellm.AuthenticationError):
         await complete(mode)
     seen = await events.settled()
     assert sorted(failed(seen)) == ["big", "small"]
@@ -134,23 +134,31 @@ async def test_a_stream_that_moves_on_before_its_first_token_is_a_failure_and_a_
     assert failed(seen) == ["big"] * len(failures)
 
 
-@four_modes
+@pytest.mark.parametrize("mode", [SYNC, ASYNC], ids=str)
 @pytest.mark.parametrize("body", [b'{"choices": []}', b"null", b"<html>busy</html>", b'{"error": {"message": "no"}}'])
 async def test_an_answer_that_is_none_is_a_failure_and_not_a_success(
     installed: Router, events: Events, p: LoopbackProvider, mode: Mode, body: bytes
 ) -> None:
-    """litellm itself takes some of these for answers."""
-    if mode.stream:
-        p.script("big", [NoFinishReason()] * 2)
-        heard = await complete(mode, routing={"buffer": True})
-    else:
-        p.script("big", [RawBody(200, body)] * 2)
-        heard = await complete(mode)
+    p.script("big", [RawBody(200, body)] * 2)
+    heard = await complete(mode)
     seen = await events.settled()
     assert heard.text == REPLIES["small"]
     answered(seen, "small", heard)
     failures = [attempt for attempt in heard.result.attempts if attempt.outcome == "failed"]
     assert failed(seen) == ["big"] * len(failures)
+
+
+@pytest.mark.parametrize("mode", [SYNC_STREAM, ASYNC_STREAM], ids=str)
+async def test_a_buffered_stream_without_a_finish_reason_is_a_failure_and_not_a_success(
+    installed: Router, events: Events, p: LoopbackProvider, mode: Mode
+) -> None:
+    """litellm itself makes up a "stop"."""
+    p.script("big", [NoFinishReason()])
+    heard = await complete(mode, routing={"buffer": True})
+    seen = await events.settled()
+    assert heard.text == REPLIES["small"]
+    answered(seen, "small", heard)
+    assert failed(seen) == ["big"]
 
 
 @pytest.mark.parametrize("mode", [SYNC_STREAM, ASYNC_STREAM], ids=str)
@@ -183,7 +191,6 @@ async def test_an_event_says_what_a_plain_call_would_say(
     assert kwargs["litellm_params"]["metadata"]["trace"] == "t1"
     assert kwargs["standard_logging_object"]["status"] == "success"
     assert kwargs["standard_logging_object"]["response_cost"] == pytest.approx(cost("big", heard))
-    assert kwargs["litellm_params"]["api_base"] == p.openai_base
 
 
 @four_modes
@@ -213,6 +220,7 @@ async def test_many_calls_are_as_many_successes(installed: Router, events: Event
 async def test_functions_in_success_and_failure_callback_see_the_same(
     installed: Router, p: LoopbackProvider, mode: Mode
 ) -> None:
+    """Plain functions for sync calls, coroutine functions for async ones, as with litellm alone."""
     await LOGGING.ended()
     seen: list[Event] = []
 
@@ -222,29 +230,20 @@ async def test_functions_in_success_and_failure_callback_see_the_same(
     def failure(kwargs: Any, answer: Any, start: Any, end: Any) -> None:
         seen.append(event_of("failure", kwargs, answer))
 
-    litellm.success_callback, litellm.failure_callback = [success], [failure]
+    async def asuccess(kwargs: Any, answer: Any, start: Any, end: Any) -> None:
+        success(kwargs, answer, start, end)
+
+    async def afailure(kwargs: Any, answer: Any, start: Any, end: Any) -> None:
+        failure(kwargs, answer, start, end)
+
+    litellm.success_callback = [asuccess if mode.asynchronous else success]
+    litellm.failure_callback = [afailure if mode.asynchronous else failure]
     p.script("big", [Status(401)])
     heard = await complete(mode)
     await LOGGING.ended()
     final = [event for event in seen if event.kind == "failure" or event.tokens is not None]  # no chunks
     answered(final, "small", heard)
     assert failed(final) == ["big"]
-
-
-@pytest.mark.parametrize("mode", [ASYNC, ASYNC_STREAM], ids=str)
-async def test_coroutine_functions_in_success_callback_see_it_once(
-    installed: Router, p: LoopbackProvider, mode: Mode
-) -> None:
-    await LOGGING.ended()
-    seen: list[Event] = []
-
-    async def success(kwargs: Any, answer: Any, start: Any, end: Any) -> None:
-        seen.append(event_of("success", kwargs, answer))
-
-    litellm.success_callback = [success]
-    heard = await complete(mode)
-    await LOGGING.ended()
-    answered([event for event in seen if event.tokens is not None], "big", heard)
 
 
 @four_modes
@@ -427,7 +426,7 @@ async def test_one_declared_price_leaves_the_other_to_the_price_map(
 ) -> None:
     with install(Router("support", models=[deployment(p, "gpt-4o-mini", output_cost_per_token=5e-3)])):
         heard = await complete(mode)
-    (event,) = await events.settled()
+        (event,) = await events.settled()
     listed = litellm.model_cost["gpt-4o-mini"]["input_cost_per_token"]
     want = PROMPT_TOKENS * listed + len(heard.text.split()) * 5e-3
     assert event.cost == pytest.approx(want)
@@ -441,7 +440,7 @@ async def test_a_deployment_that_is_free_costs_nothing_in_callbacks(
     free = deployment(p, "gpt-4o-mini", input_cost_per_token=0, output_cost_per_token=0)
     with install(Router("support", models=[free])):
         heard = await complete(mode)
-    (event,) = await events.settled()
+        (event,) = await events.settled()
     assert event.cost == 0.0
     assert heard.result.cost_usd == 0.0
 
@@ -451,7 +450,7 @@ async def test_declared_prices_come_through_a_bridge(p: LoopbackProvider, events
     dear = deployment(p, "gpt-4o-mini", input_cost_per_token=1e-3, output_cost_per_token=2e-3)
     with install(Router("support", models=[dear])):
         heard = [await through(bridge, mode) for bridge in BRIDGES]
-    seen = await events.settled()
+        seen = await events.settled()
     want = [PROMPT_TOKENS * 1e-3 + len(one.text.split()) * 2e-3 for one in heard]
     assert [event.cost for event in seen] == pytest.approx(want)
     assert [one.result.cost_usd for one in heard] == pytest.approx(want)
@@ -463,7 +462,7 @@ async def test_an_anthropic_deployment_is_billed_at_its_own_price(
 ) -> None:
     with install(make_router(p, "support", ["claude-x"])):
         heard = await complete(mode)
-    (event,) = await events.settled()
+        (event,) = await events.settled()
     assert (event.model, event.provider) == ("claude-x", "anthropic")
     assert event.cost == pytest.approx(cost("claude-x", heard))
     assert heard.result.cost_usd == pytest.approx(cost("claude-x", heard))
@@ -482,11 +481,22 @@ async def test_a_deployment_without_prices_costs_what_litellm_says(
 
 
 @four_modes
+@pytest.mark.parametrize("price", [1e-3, 0.0])
+async def test_callbacks_that_run_after_the_uninstall_get_the_declared_price(
+    p: LoopbackProvider, events: Events, mode: Mode, price: float
+) -> None:
+    """litellm reports late, in threads and from a queue."""
+    own = deployment(p, "gpt-4o-mini", input_cost_per_token=price, output_cost_per_token=price)
+    with install(Router("support", models=[own])):
+        heard = await complete(mode)
+    (event,) = await events.settled()
+    assert event.cost == pytest.approx((PROMPT_TOKENS + len(heard.text.split())) * price)
+
+
+@four_modes
 async def test_the_price_of_a_call_in_flight_outlives_the_uninstall(
     p: LoopbackProvider, events: Events, mode: Mode
 ) -> None:
-    import threading
-
     opened = threading.Event()
 
     def reply(body: Any) -> str:
@@ -503,7 +513,3 @@ async def test_the_price_of_a_call_in_flight_outlives_the_uninstall(
     (event,) = await events.settled()
     assert event.cost == pytest.approx(cost("big", heard))
     assert heard.result.cost_usd == pytest.approx(cost("big", heard))
-
-
-def test_the_prices_of_these_tests_are_no_round_numbers_by_chance() -> None:
-    assert len({price for pair in PRICES.values() for price in pair}) >= 5

@@ -52,14 +52,17 @@ def bare_kwargs(base: str) -> dict[str, Any]:
 
 
 def measure_calls(options: Options) -> list[dict[str, Any]]:
-    """Function calls and time of a routed call over those of a bare one, by mode and number of deployments."""
+    """Function calls and time of a routed call over those of a bare one, by mode and number of deployments.
+
+    A row of the bare call against itself shows what the method cannot tell apart.
+    """
     litellm = quiet_litellm()
     loop = asyncio.new_event_loop()
     rows = []
     for mode in MODES:
         requests = Requests(mode, loop)
         for size in (20,) if options.quick else SIZES:
-            rounds = (100 if options.quick else 600) if size == 20 else 100
+            rounds = (60 if options.quick else 600) if size == 20 else 100
             rounds = rounds // 4 if requests.stream else rounds  # a stream takes four times as long
             rows += _rows(litellm, requests, mode, size, rounds, options.base)
     return rows
@@ -71,16 +74,20 @@ def _rows(litellm: Any, requests: Requests, mode: str, size: int, rounds: int, b
     router = bounded_router(size, base)
     bare = [Variant("bare", litellm, bare_kwargs(base))]
     if requests.stream:
-        bare.append(Variant("bare + include_usage", litellm, {**bare_kwargs(base), **USAGE}))
+        bare.append(Variant("bare + usage", litellm, {**bare_kwargs(base), **USAGE}))
     counts = {variant.name: calls_in(requests.profile(litellm, variant.kwargs)) for variant in bare}
+    variants = [*bare, Variant("routed", litellm, ROUTED)]
+    if size == 20:
+        variants.append(Variant("bare again", litellm, bare[0].kwargs))
     with install(router):
         profile = requests.profile(litellm, ROUTED)
-        taken = take_turns(requests, [*bare, Variant("routed", litellm, ROUTED)], rounds)
+        taken = take_turns(requests, variants, rounds)
     routed = calls_in(profile)
-    return [
+    rows = [
         {
             "mode": mode,
             "deployments": size,
+            "what": "routed",
             "baseline": variant.name,
             "calls": routed,
             "bare_calls": counts[variant.name],
@@ -90,6 +97,10 @@ def _rows(litellm: Any, requests: Requests, mode: str, size: int, rounds: int, b
         }
         for variant in bare
     ]
+    if "bare again" in taken:
+        row = {"what": "bare again", "time": compare(taken["bare again"], taken["bare"]), "calls_in_package": 0}
+        rows.append({**rows[0], **row, "calls": counts["bare"], "calls_ratio": 1.0})
+    return rows
 
 
 def measure_variants(options: Options) -> list[dict[str, Any]]:
@@ -138,9 +149,9 @@ def measure_chunks(options: Options) -> list[dict[str, Any]]:
         calls = _calls_a_chunk(litellm, requests, options.base, short, long)
         variants = _streams(litellm, long, options.base)
         with install(bounded_router(20, options.base)):
-            taken = take_turns(requests, variants, 4 if options.quick else 20, warm=1)
+            taken = take_turns(requests, variants, 2 if options.quick else 20, warm=1)
         alone = {"alone_calls": chunk_calls_alone(mode), "alone_us": chunk_alone(mode, 5 if options.quick else 15)}
-        for name in ("bare", "bare + include_usage"):
+        for name in ("bare", "bare + usage"):
             found = compare(taken["routed"], taken[name])
             extra = {"extra_calls": calls["routed"] - calls[name], "extra_us": found["extra_us"] / long}
             interval = [value / long for value in found["extra_us_95"]]
@@ -155,7 +166,7 @@ def _streams(litellm: Any, words: int, base: str) -> list[Variant]:
     bare = {**bare_kwargs(base), **messages}
     return [
         Variant("bare", litellm, bare),
-        Variant("bare + include_usage", litellm, {**bare, **USAGE}),
+        Variant("bare + usage", litellm, {**bare, **USAGE}),
         Variant("routed", litellm, {**ROUTED, **messages}),
     ]
 
@@ -168,7 +179,7 @@ def _calls_a_chunk(litellm: Any, requests: Requests, base: str, short: int, long
     for words in (short, long):
         for variant in _streams(litellm, words, base):
             with install(router):
-                profile = requests.profile(litellm, variant.kwargs, times=3, warm=1)
+                profile = requests.profile(litellm, variant.kwargs, warm=1)
             calls.setdefault(variant.name, []).append(calls_in(profile))
     return {name: (more - few) / (long - short) for name, (few, more) in calls.items()}
 

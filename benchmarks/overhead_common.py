@@ -186,7 +186,7 @@ class Requests:
         if self.asynchronous:
             self.loop.run_until_complete(_turns(20))
 
-    def profile(self, functions: Any, kwargs: dict[str, Any], times: int = 5, warm: int = 4) -> cProfile.Profile:
+    def profile(self, functions: Any, kwargs: dict[str, Any], times: int = 3, warm: int = 4) -> cProfile.Profile:
         """The profile of a single request: the one with the median number of calls of ``times``."""
         self._inline(True)
         for _ in range(warm):

@@ -39,7 +39,7 @@ def measure(options: Options) -> dict[str, Any]:
         p95 = {n: percentile(seconds, 0.95) * 1e6 for n, seconds in taken.items()}
         further = slope([(n, p50[n]) for n in SIZES if n >= 20])
         rows.append({"case": case, "p50_us": p50, "p95_us": p95, "further_us": further})
-    return {"rows": rows}
+    return {"rows": rows, "python_call_ns": _call_ns()}
 
 
 def _take(routers: dict[int, Any], request: dict[str, Any], rounds: int, calls: int) -> dict[int, list[float]]:
@@ -55,6 +55,21 @@ def _take(routers: dict[int, Any], request: dict[str, Any], rounds: int, calls: 
                 route(request)
                 taken[n].append(clock() - started - idle)
     return taken
+
+
+def _call_ns() -> float:
+    """What a call of an empty Python function costs on this machine now, to compare µs of different machines by."""
+
+    def nothing() -> None:
+        return None
+
+    taken = []
+    for _ in range(200):
+        started = time.perf_counter()
+        for _ in range(1_000):
+            nothing()
+        taken.append(time.perf_counter() - started)
+    return statistics.median(taken) * 1e6
 
 
 def _clock_cost() -> float:

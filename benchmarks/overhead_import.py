@@ -37,7 +37,7 @@ def measure(options: Options) -> dict[str, Any]:
     for name, statement in STATEMENTS.items():
         taken, modules = [], []
         _once(statement)  # writes the bytecode
-        for _ in range(8 if options.quick else 20):
+        for _ in range(5 if options.quick else 20):
             seconds, modules = _once(statement)
             taken.append(seconds)
         found = [m for m in FORBIDDEN if m in modules]

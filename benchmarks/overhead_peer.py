@@ -80,7 +80,7 @@ def measure(options: Options) -> dict[str, Any]:
     asyncio.set_event_loop(loop)
     none, bare, rows = _callbacks(litellm), bare_kwargs(options.base), []
     modes, sizes = (MODES[:2], SIZES[1:2]) if options.quick else (MODES, SIZES)
-    without = {mode: calls_in(Requests(mode, loop).profile(litellm, bare, times=3)) for mode in modes}
+    without = {mode: calls_in(Requests(mode, loop).profile(litellm, bare)) for mode in modes}
     for size in sizes:
         started = time.perf_counter()
         router = _router(litellm, size, options.strategy, options.base)
@@ -93,7 +93,7 @@ def measure(options: Options) -> dict[str, Any]:
             row: dict[str, Any] = {"mode": mode, "deployments": size, "bare_calls": without[mode], "made_s": seconds}
             try:
                 with around():
-                    row["calls"] = calls_in(requests.profile(router, GROUP, times=3))
+                    row["calls"] = calls_in(requests.profile(router, GROUP))
                 row["calls_ratio"] = row["calls"] / without[mode]
                 if not options.quick:
                     variants = [Variant("bare", litellm, bare), Variant("router", router, GROUP, around)]

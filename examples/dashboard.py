@@ -21,9 +21,10 @@ from rich.table import Table
 from rich.text import Text
 
 from router_plugin import BudgetExceededError, NoCandidateError, Router, RouteResult
+from router_plugin.records import AttemptRecord
 
 Status = Literal["answered", "refused", "failed", "broken"]
-STYLES = {"answered": "green", "refused": "yellow", "failed": "red", "broken": "red"}
+STYLES: dict[Status, str] = {"answered": "green", "refused": "yellow", "failed": "red", "broken": "red"}
 KINDS = {"server": "500", "rate_limit": "429", "timeout": "late", "connection": "cut", "bad_answer": "cut"}
 
 
@@ -39,6 +40,14 @@ class Outcome:
     answer: Any  # the response, stream or exception
     seconds: float
     restarts: int = 0
+
+    @property
+    def attempts(self) -> list[AttemptRecord]:
+        return self.result.attempts if self.result is not None else []
+
+    @property
+    def ranking(self) -> list[str]:
+        return self.result.ranking if self.result is not None else []
 
 
 class Board:
@@ -93,14 +102,19 @@ class Board:
 
     def deployments(self) -> Table:
         wide = self.console.width >= 115
-        columns = {"deployment": True, "mood": wide and bool(self._moods), "answers": True, "failed": True}
+        columns: dict[str, bool] = {
+            "deployment": True,
+            "mood": wide and bool(self._moods),
+            "answers": True,
+            "failed": True,
+        }
         columns |= {"took over>": wide, "median>": True, "1st token>": wide, "spent>": True, "state": wide}
         table = plain_table("Deployments", [name for name, shown in columns.items() if shown])
         rows, stats = self._by_deployment(), self._router.stats()
         answered = sum(row.answers for row in rows.values()) or 1
         for name, record in stats.items():
             row = rows[name]
-            cells = [
+            cells: list[str | Text] = [
                 name,
                 Text(self._moods.get(name, ""), style="dim"),
                 bar(row.answers / answered, width=10).append(f" {row.answers:>3}", style="default"),
@@ -147,11 +161,10 @@ class Board:
     def _by_deployment(self) -> dict[str, Row]:
         rows: dict[str, Row] = defaultdict(Row)
         for outcome in list(self.outcomes):
-            attempts = outcome.result.attempts if outcome.result is not None else []
-            for place, attempt in enumerate(attempts):
-                rows[attempt.deployment].add(
-                    attempt, moved=any(a.deployment != attempt.deployment for a in attempts[:place])
-                )
+            before: set[str] = set()
+            for attempt in outcome.attempts:
+                rows[attempt.deployment].add(attempt, moved=bool(before - {attempt.deployment}))
+                before.add(attempt.deployment)
         return rows
 
 
@@ -164,7 +177,7 @@ class Row:
         self.latencies: list[float] = []
         self.first_tokens: list[float] = []
 
-    def add(self, attempt: Any, moved: bool) -> None:
+    def add(self, attempt: AttemptRecord, moved: bool) -> None:
         if attempt.error is not None:
             self.failures[attempt.error.partition(":")[0]] += 1
         elif attempt.outcome == "answered":
@@ -201,8 +214,7 @@ def shortly(error: Any) -> str:
 
 def detours(outcome: Outcome) -> list[str]:
     """The attempts before the one that answered, in words."""
-    attempts = outcome.result.attempts if outcome.result is not None else []
-    return [f"{a.deployment} {KINDS.get(a.error.partition(':')[0], a.error)}" for a in attempts if a.error]
+    return [f"{a.deployment} {KINDS.get(a.error.partition(':')[0], a.error)}" for a in outcome.attempts if a.error]
 
 
 def headline(outcome: Outcome) -> Text | None:

@@ -71,20 +71,21 @@ def quiet_litellm() -> None:
 
 def show_three(router: Router, board: Board) -> None:
     """The explanation of a plain call, of one that had to fall back, and of one that was refused."""
-    done = [outcome for outcome in board.outcomes if outcome.result is not None]
-    answered = [outcome for outcome in done if outcome.status == "answered"]
-    straight = [outcome for outcome in answered if len(outcome.result.attempts) == 1]
+    answered = [outcome for outcome in board.outcomes if outcome.status == "answered"]
+    straight = [outcome for outcome in answered if len(outcome.attempts) == 1]
+    moved = [outcome for outcome in answered if len(outcome.attempts) > 1]
+    refused = [outcome for outcome in board.outcomes if outcome.status == "refused" and "max_cost" in outcome.asked]
     chosen = {
         # With a picture, so that some models are left out for what they cannot do.
-        "A plain call": max(straight, key=lambda o: (o.topic == "picture", len(o.result.ranking)), default=None),
-        "One that fell back": max(answered, key=lambda o: (len(o.result.attempts), -o.seconds), default=None),
-        "One that was refused": next((o for o in done if o.status == "refused" and "max_cost" in o.asked), None),
+        "A plain call": max(straight, key=lambda o: (o.topic == "picture", len(o.ranking)), default=None),
+        "One that fell back": max(moved, key=lambda o: (len(o.attempts), -o.seconds), default=None),
+        "One that was refused": next(iter(refused), None),
     }
     for title, outcome in chosen.items():
         if outcome is not None:
             what = f"[bold]{title}[/bold]: {outcome.user} on {outcome.topic}, by {outcome.asked}"
             board.console.rule(what, align="left")
-            board.console.print(router.explain(outcome.answer), "", highlight=False, markup=False, soft_wrap=True)
+            board.console.print(router.explain(outcome.answer) + "\n", highlight=False, markup=False, soft_wrap=True)
 
 
 def check_books(router: Router, town: Town, console: Console) -> int:
@@ -94,8 +95,8 @@ def check_books(router: Router, town: Town, console: Console) -> int:
     columns = ["deployment", "requests served>", "broken off>", "billed by the provider>", "settled by the router>"]
     table = plain_table("The books", columns)
     for name, meter in town.meters.items():
-        billed, settled = f"${meter.usd:.6f}", f"${stats[name]['cost_usd']:.6f}"
-        table.add_row(name, str(meter.answers), str(meter.broken or ""), billed, settled)
+        books = f"${meter.usd:.6f}", f"${stats[name]['cost_usd']:.6f}"
+        table.add_row(name, str(meter.answers), str(meter.broken or ""), *books)
     billed = sum(meter.usd for meter in town.meters.values())
     settled = next(record["settled_usd"] for record in router.budgets() if record["key"] is None)
     reserved = sum(record["reserved_usd"] for record in router.budgets())

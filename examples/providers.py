@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from questions import TOOL_QUESTIONS
@@ -173,10 +174,11 @@ class Town:
 
     def settled(self) -> bool:
         """Wait until every server is done with every request."""
-        return all(server.wait_until(lambda s=server: s.in_flight == 0) for server in self.servers.values())
+        return all(server.wait_until(partial(_idle, server)) for server in self.servers.values())
 
-    def requests(self) -> int:
-        return sum(server.calls() for server in self.servers.values())
+
+def _idle(server: LoopbackProvider) -> bool:
+    return server.in_flight == 0
 
 
 @contextmanager

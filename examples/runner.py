@@ -99,4 +99,4 @@ def _record(ask: Ask, board: Board, status: Status, answer: Any, started: float,
 def _dials(ask: Ask) -> str:
     """The call's model name and router settings, in words."""
     ours = ("max_cost", "willingness_to_pay", "routing")
-    return ", ".join([ask.kwargs["model"], *(f"{name}={ask.kwargs[name]}" for name in ours if name in ask.kwargs)])
+    return ", ".join([ask.model, *(f"{name}={ask.kwargs[name]}" for name in ours if name in ask.kwargs)])

@@ -48,6 +48,10 @@ class Ask:
     mode: Mode
     kwargs: dict[str, Any]
 
+    @property
+    def model(self) -> str:
+        return str(self.kwargs["model"])
+
 
 def workload(count: int = 320, seed: int = 11) -> list[Ask]:
     """``count`` calls in the order in which they arrive."""

@@ -14,6 +14,7 @@ import inspect
 import threading
 import types
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from functools import lru_cache
 from typing import Any
 
@@ -24,6 +25,7 @@ from .provider.litellm_port import PUBLIC
 from .provider.tap import TAP, inside_attempt
 from .result import LATEST, attach
 from .router import Router
+from .spec.deployment import normalise_model
 from .spec.strings import routes
 from .surface import ASKING, OURS
 
@@ -57,10 +59,11 @@ class Installation:
         self.uninstall()
 
     def covers(self, model: str) -> bool:
-        """Whether ``intercept`` asks for this concrete model name."""
+        """Whether ``intercept`` asks for this concrete model name, by any of the names it goes by."""
+        provider, _, part = normalise_model(model).rpartition("/")
+        names = (model, normalise_model(model), part, f"{part}@{provider}")
         return any(
-            pattern in ("all", model) or fnmatch.fnmatchcase(model, pattern) or model.endswith("/" + pattern)
-            for pattern in self.intercept
+            pattern == "all" or fnmatch.fnmatchcase(name, pattern) for pattern in self.intercept for name in names
         )
 
 
@@ -85,7 +88,7 @@ def install(*routers: Router, intercept: Sequence[str] | str = ()) -> Installati
     for pattern in patterns:
         if not isinstance(pattern, str) or not pattern:
             raise SpecError(f"install: intercept: patterns are model names or globs, not {pattern!r}")
-    return _HOST.add(Installation(tuple(routers), patterns))
+    return _HOST.add(Installation(tuple(routers), tuple(normalise_model(pattern) for pattern in patterns)))
 
 
 class _Host:
@@ -248,22 +251,56 @@ async def _async_entry(original: Any, args: tuple[Any, ...], kwargs: dict[str, A
     return await router._acompletion(named, _HOST.routers, prefer, implicit)
 
 
+# What a bridge was asked for: litellm gets the router's plain name instead, so that no bridge takes a concrete name to
+# another endpoint, or apart, on its way to completion.
+_ASKED: ContextVar[tuple[Router, Any, str | None, bool] | None] = ContextVar("router_plugin_asked", default=None)
+
+
 def _bridge(original: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """text_completion and responses reach us through completion; their answers are new objects that need the record."""
-    token = LATEST.set(None)
+    args, kwargs, tokens = _to_bridge(original, args, kwargs)
     try:
-        answer = original(*args, **kwargs)
-        return _with_record(answer)
+        return _with_record(original(*args, **kwargs))
+    except Exception as error:
+        raise _as_itself(error) from None
     finally:
-        LATEST.reset(token)
+        _ASKED.reset(tokens[0])
+        LATEST.reset(tokens[1])
 
 
 async def _async_bridge(original: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    token = LATEST.set(None)
+    args, kwargs, tokens = _to_bridge(original, args, kwargs)
     try:
         return _with_record(await original(*args, **kwargs))
+    except Exception as error:
+        raise _as_itself(error) from None
     finally:
-        LATEST.reset(token)
+        _ASKED.reset(tokens[0])
+        LATEST.reset(tokens[1])
+
+
+def _to_bridge(
+    original: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any], tuple[Any, Any]]:
+    """The arguments with the addressed router's plain name; what was really asked for travels in the context."""
+    model = kwargs["model"] if "model" in kwargs else _by_name(original, args, kwargs).get("model")
+    asked = None
+    if not inside_attempt() and (isinstance(model, str) or routes(model)):
+        asked = _asked(model, kwargs)
+        if asked is not None:
+            args, kwargs = (), {**_by_name(original, args, kwargs), "model": f"router/{asked[0].name}"}
+            kwargs.pop("custom_llm_provider", None)
+    return args, kwargs, (_ASKED.set(asked), LATEST.set(None))
+
+
+def _as_itself(error: Exception) -> BaseException:
+    """Our own error where a bridge has wrapped it in one of litellm's."""
+    inner: BaseException | None = error
+    for _ in range(12):
+        if inner is None or isinstance(inner, RouterError):
+            break
+        inner = inner.__cause__ or inner.__context__
+    return inner if isinstance(inner, RouterError) else error
 
 
 def _with_record(answer: Any) -> Any:
@@ -278,11 +315,8 @@ def _target(
 ) -> tuple[Router, dict[str, Any], str | None, bool] | None:
     """Who answers this call: (router, keyword arguments, preferred model, whether the model may be unlisted); None to
     leave it to litellm."""
-    default = _HOST.default
-    bridged = "custom_llm_provider" in kwargs and kwargs["custom_llm_provider"] == _PROVIDER
-    ours = bridged or routes(model)
     if inside_attempt():
-        if ours:
+        if routes(model) or ("custom_llm_provider" in kwargs and kwargs["custom_llm_provider"] == _PROVIDER):
             raise RouterError(
                 f"{model!r} was called from inside an attempt of a router; calls made there are never routed again. "
                 "Name a concrete model instead"
@@ -290,27 +324,39 @@ def _target(
         for name in OURS.intersection(kwargs):  # a nested call of a concrete model: ours to take out, not to obey
             del kwargs[name]
         return None
+    asked = _ASKED.get()
+    if asked is None or model not in (f"router/{asked[0].name}", asked[0].name):
+        asked = _asked(model, kwargs)
+        if asked is None:
+            return None
+    router, name, prefer, implicit = asked
+    named = _by_name(original, args, kwargs)
+    if "custom_llm_provider" in named and named["custom_llm_provider"] == _PROVIDER:
+        del named["custom_llm_provider"]
+    named["model"] = name
+    return router, named, prefer, implicit
+
+
+def _asked(model: Any, kwargs: dict[str, Any]) -> tuple[Router, Any, str | None, bool] | None:
+    """What a name asks for: (router, name for it, preferred model, whether it may be unlisted); None: not ours."""
+    default = _HOST.default
     if default is None or not isinstance(model, str):
         return None
-    prefer, implicit = None, False
-    if not ours:
-        covering = next((one for one in _HOST.intercepting if one.covers(model)), None)
-        if covering is not None:
-            default, prefer = covering.routers[0], model
-        elif ASKING.isdisjoint(kwargs):
-            return None
-        else:
-            implicit = True
-    named = _by_name(original, args, kwargs)
-    if bridged:
-        del named["custom_llm_provider"]
-        model = model if routes(model) else f"router/{model}"
-    named["model"] = model if prefer is None else "router"
-    if model[:7] == "router/":
-        default = _HOST.routers[model[7:]] if model[7:] in _HOST.routers else _addressed(model, default)
-    elif model != "router":
-        default = _addressed(model, default)
-    return default, named, prefer, implicit
+    if not routes(model) and "custom_llm_provider" in kwargs and kwargs["custom_llm_provider"] == _PROVIDER:
+        model = f"router/{model}"
+    if routes(model):
+        if model[:7] == "router/":
+            return (
+                (_HOST.routers[model[7:]] if model[7:] in _HOST.routers else _addressed(model, default)),
+                model,
+                None,
+                False,
+            )
+        return default if model == "router" else _addressed(model, default), model, None, False
+    covering = next((one for one in _HOST.intercepting if one.covers(model)), None)
+    if covering is not None:
+        return covering.routers[0], "router", model, False
+    return None if ASKING.isdisjoint(kwargs) else (default, model, None, True)
 
 
 def _addressed(model: str, default: Router) -> Router:

@@ -38,6 +38,7 @@ from .state.fleet import Fleet
 from .surface import split
 
 log = logging.getLogger("router_plugin")
+_MOST_IMPLICIT = 1_000
 
 
 class Router:
@@ -91,7 +92,7 @@ class Router:
         self._lock = threading.RLock()
         self._stamp: int | None = None
         self._candidates: tuple[Candidate, ...] = ()
-        self._implicit: dict[str, Deployment] = {}
+        self._implicit: dict[str, Candidate] = {}
         self._selections: LRUCache[tuple[Any, ...], Selection] = LRUCache(256)
         self._base = Selection()
         self._scorer_failed = False
@@ -200,7 +201,7 @@ class Router:
         layers = []
         for tag in self._tags(name, fallbacks):
             router = self._addressed(tag, others)
-            layer = with_tag(router._policy, router._known(tag))
+            layer = with_tag(router._policy, tag)
             layers.append((router, _with_call(layer, options, prefer)))
         return layers
 
@@ -227,36 +228,30 @@ class Router:
             raise SpecError(f"router {router.name!r} has no version {tag.version}; its version is {router.version}")
         return router
 
-    def _known(self, tag: RouterTag | ModelTag) -> RouterTag | ModelTag:
-        """With ``models="any"`` the models a tag or call names become implicit deployments."""
-        if isinstance(tag, ModelTag) and self.spec.any_model:
-            self._admit(tag.model if tag.provider is None else f"{tag.provider}/{tag.model}")
-        elif isinstance(tag, RouterTag) and self.spec.any_model:
-            for model in tag.models:
-                self._admit(model)
-        return tag
-
     def _admit(self, model: str) -> None:
-        """Take a model that is not listed as an implicit deployment with litellm's defaults."""
+        """Take a model that is not listed as an implicit deployment with litellm's defaults. It answers to its name
+        and is no choice of any other call."""
         model = normalise_model(model)
         with self._lock:
-            if any(matches(candidate, model) for candidate in self.candidates()):
+            known = (*self.candidates(), *self._implicit.values())
+            if any(matches(candidate, model) for candidate in known):
                 return
-            if len(self._implicit) >= 1_000:
-                raise SpecError("too many different models were named in calls (1,000); list them in the router")
-            self._implicit[model] = Deployment(model)
-            self._stamp = None
+            if len(self._implicit) >= _MOST_IMPLICIT:
+                raise SpecError(f"{_MOST_IMPLICIT} different models were named in calls; list them in the router")
+            (made,) = make_candidates([Deployment(model)], self._provider.facts, len(known))
+            self._implicit[model] = made
 
     def candidates(self) -> tuple[Candidate, ...]:
         """The deployments with their facts, worked out once for each state of litellm's price map."""
-        stamp = self._provider.stamp()
-        if stamp != self._stamp:
+        if self._provider.stamp() != self._stamp:
             with self._lock:
-                listed = (*self.spec.deployments, *self._implicit.values())
-                self._candidates = make_candidates(listed, self._provider.facts)
-                self._selections.clear()
-                self._base = select(self._candidates, self._policy)
-                self._stamp = stamp
+                stamp = self._provider.stamp()
+                if stamp != self._stamp:
+                    self._candidates = make_candidates(self.spec.deployments, self._provider.facts)
+                    self._implicit.clear()
+                    self._selections.clear()
+                    self._base = select(self._candidates, self._policy)
+                    self._stamp = stamp
         return self._candidates
 
     def _select(self, policy: Policy) -> Selection:
@@ -278,12 +273,12 @@ class Router:
         with self._lock:
             selection = self._selections.get(key)
             if selection is None:
+                named = [normalise_model(name) for names in policy.include_models for name in names]
                 if self.spec.any_model:
-                    for names in policy.include_models:
-                        for model in names:
-                            self._admit(model)
-                    candidates = self.candidates()
-                selection = self._selections[key] = select(candidates, policy)
+                    for name in named:
+                        self._admit(name)
+                implicit = [c for c in self._implicit.values() if any(matches(c, name) for name in named)]
+                selection = self._selections[key] = select((*candidates, *implicit), policy)
         return selection
 
     def _decide(self, policy: Policy, request: Request) -> Segment:
@@ -396,7 +391,8 @@ class Router:
 
     def stats(self) -> dict[str, Any]:
         """Deployment name → what has been seen of it: attempts, failures, latencies (ms), state, cost (USD)."""
-        names = {candidate.name: candidate.deployment.model for candidate in self.candidates()}
+        known = (*self.candidates(), *self._implicit.values())
+        names = {candidate.name: candidate.deployment.model for candidate in known}
         return self._fleet.report(names)
 
     def budgets(self) -> list[dict[str, Any]]:

@@ -70,7 +70,7 @@ def price(candidates: Sequence[Candidate], at: Situation, rejections: list[Rejec
     count = 0
     for candidate in candidates:
         quality, out = candidate.quality, float(typical)
-        if scores is not None and (score := scores[candidate.index]) is not None:
+        if scores is not None and candidate.index < len(scores) and (score := scores[candidate.index]) is not None:
             quality = quality if score.quality is None else score.quality
             if score.output_tokens is not None:
                 out = score.output_tokens if wanted is None or score.output_tokens < wanted else wanted

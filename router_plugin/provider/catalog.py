@@ -8,12 +8,13 @@ here keeps a reference to it, and ``stamp()`` tells when facts have to be resolv
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from ..money import NANO
-from ..records import ModelFacts
+from ..records import Candidate, ModelFacts
 from ..spec import capability as cap
 from ..spec.deployment import Deployment
 
@@ -39,7 +40,7 @@ def stamp() -> int:
     import litellm
 
     prices = litellm.model_cost
-    return id(prices) ^ (len(prices) << 1)
+    return id(prices) ^ (len(prices) - len(_PRICED) << 1)
 
 
 def facts_of(deployment: Deployment) -> ModelFacts:
@@ -200,39 +201,64 @@ def declared(deployment: Deployment, facts: ModelFacts) -> ModelFacts:
     return replace(facts, **changes) if changes else facts
 
 
-def price_in_callbacks(kwargs: dict[str, Any], candidate: Any) -> None:
+# Prices that attempts have put into litellm's map: key → attempts that need it. All of it goes when they are over, or,
+# while something is installed, with the uninstall.
+_PRICED: dict[str, int] = {}
+_PRICED_LOCK = threading.RLock()
+
+
+def price_in_callbacks(kwargs: dict[str, Any], candidate: Candidate) -> str:
     """Make litellm's own cost (callbacks, ``response_cost``) use the prices the deployment declares.
 
     litellm's way of passing prices registers them for the *model*, for every other user of it, on each call. Its
     routers' way is a price under the deployment's own id, which only calls that carry the id in their metadata see.
+    Returns the key, to be given to ``price_done`` when the attempt is over.
     """
     import litellm
 
     key = f"router_plugin/{candidate.name}/{candidate.input_price:g}/{candidate.output_price:g}"
-    if key not in litellm.model_cost:
-        litellm.model_cost[key] = {
-            "litellm_provider": candidate.provider,
-            "mode": "chat",
-            "input_cost_per_token": candidate.input_price / NANO,
-            "output_cost_per_token": candidate.output_price / NANO,
-            **{
-                name: price / NANO
-                for name, price in (
-                    ("cache_read_input_token_cost", candidate.facts.cache_read_price),
-                    ("cache_creation_input_token_cost", candidate.facts.cache_write_price),
-                )
-                if price is not None
-            },
-        }
+    with _PRICED_LOCK:
+        _PRICED[key] = _PRICED.get(key, 0) + 1
+        if key not in litellm.model_cost:
+            litellm.model_cost[key] = _price_entry(candidate)
     metadata = kwargs.get("metadata")
     info = {"id": key, "input_cost_per_token": candidate.input_price / NANO}
     kwargs["metadata"] = {**(metadata if isinstance(metadata, dict) else {}), "model_info": info}
     kwargs["model_info"] = info
+    return key
+
+
+def _price_entry(candidate: Candidate) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "litellm_provider": candidate.provider,
+        "mode": "chat",
+        "input_cost_per_token": candidate.input_price / NANO,
+        "output_cost_per_token": candidate.output_price / NANO,
+    }
+    if candidate.facts.cache_read_price is not None:
+        entry["cache_read_input_token_cost"] = candidate.facts.cache_read_price / NANO
+    if candidate.facts.cache_write_price is not None:
+        entry["cache_creation_input_token_cost"] = candidate.facts.cache_write_price / NANO
+    return entry
+
+
+def price_done(key: str, keep: bool) -> None:
+    """An attempt no longer needs its price; ``keep`` leaves it for the next one."""
+    with _PRICED_LOCK:
+        _PRICED[key] -= 1
+        if not keep and _PRICED[key] <= 0:
+            _forget(key)
 
 
 def forget_prices() -> None:
-    """Take back what ``price_in_callbacks`` put into litellm's price map."""
+    """Take back every price that no running attempt needs."""
+    with _PRICED_LOCK:
+        for key in [key for key, users in _PRICED.items() if users <= 0]:
+            _forget(key)
+
+
+def _forget(key: str) -> None:
     import litellm
 
-    for key in [key for key in litellm.model_cost if key.startswith("router_plugin/")]:
-        del litellm.model_cost[key]
+    _PRICED.pop(key, None)
+    litellm.model_cost.pop(key, None)

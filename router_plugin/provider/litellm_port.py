@@ -64,9 +64,10 @@ class LitellmProvider:
             TAP.hold()
         token = INSIDE.set(guard)
         WATCHDOG.watch(guard)
-        answered = False
+        answered, price = False, None
         try:
-            response = (PUBLIC.completion or litellm.completion)(**request_kwargs(attempt))
+            kwargs, price = request_kwargs(attempt)
+            response = (PUBLIC.completion or litellm.completion)(**kwargs)
             if not attempt.stream or not hasattr(response, "received_finish_reason"):
                 return _checked(response, attempt, guard)
             peeked = peek(response, attempt, guard, started)
@@ -79,6 +80,8 @@ class LitellmProvider:
             guard.active = False
             if not answered:
                 WATCHDOG.forget(guard)
+            if price is not None:
+                catalog.price_done(price, TAP.pinned)
             if held:
                 TAP.release()
 
@@ -92,9 +95,10 @@ class LitellmProvider:
             TAP.hold()
         token = INSIDE.set(guard)
         guard.arm()
-        answered = False
+        answered, price = False, None
         try:
-            response = await (PUBLIC.acompletion or litellm.acompletion)(**request_kwargs(attempt))
+            kwargs, price = request_kwargs(attempt)
+            response = await (PUBLIC.acompletion or litellm.acompletion)(**kwargs)
             if not attempt.stream or not hasattr(response, "received_finish_reason"):
                 return _checked(response, attempt, guard)
             peeked = await apeek(response, attempt, guard, started)
@@ -111,6 +115,8 @@ class LitellmProvider:
             guard.active = False
             if not answered:
                 guard.disarm()
+            if price is not None:
+                catalog.price_done(price, TAP.pinned)
             if held:
                 TAP.release()
 
@@ -123,8 +129,9 @@ def _until_first(attempt: Attempt) -> float:
     return attempt.timeout_s
 
 
-def request_kwargs(attempt: Attempt) -> dict[str, Any]:
-    """litellm's keyword arguments for one attempt: the caller's, the deployment's endpoint, and our few."""
+def request_kwargs(attempt: Attempt) -> tuple[dict[str, Any], str | None]:
+    """litellm's keyword arguments for one attempt (the caller's, the deployment's endpoint, and our few), and the key
+    of the price that was put into litellm's map for it."""
     kwargs, deployment = dict(attempt.kwargs), attempt.candidate.deployment
     if attempt.number > 1:  # litellm's bookkeeping belongs to one attempt
         kwargs.pop("litellm_logging_obj", None)
@@ -152,9 +159,9 @@ def request_kwargs(attempt: Attempt) -> dict[str, Any]:
     tools = kwargs.get("tools")
     if tools and not any(isinstance(tool, dict) and tool.get("type") == "mcp" for tool in tools):
         kwargs[_SKIP_MCP] = True  # without it any tool makes litellm import the `mcp` package
-    if attempt.candidate.own_price and attempt.candidate.facts.input_price is not None:
-        catalog.price_in_callbacks(kwargs, attempt.candidate)
-    return kwargs
+    if attempt.candidate.own_price and attempt.candidate.priced:
+        return kwargs, catalog.price_in_callbacks(kwargs, attempt.candidate)
+    return kwargs, None
 
 
 def _secret(value: str, deployment: str) -> str:

@@ -6,19 +6,24 @@ A routed stream stays litellm's own object: its class is replaced by a subclass 
 
 from __future__ import annotations
 
+import asyncio
 import time
+import traceback
 from collections import deque
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from ..money import NANO
 from ..records import Attempt, Failed, Usage
 from .tap import WATCHDOG, AsyncGuard, Guard
 from .translate import failed
-from .usage import output_text, read_usage
+from .usage import cost_of, output_text, read_usage
 
 if TYPE_CHECKING:
     from ..call.streams import Handover
+
+NO_END = "the stream ended without a finish reason"
 
 
 @dataclass(slots=True)
@@ -99,6 +104,7 @@ def _broken(what: str, attempt: Attempt, stream: Any) -> Failed:
     error = litellm.APIError(
         status_code=502, message=what, llm_provider=attempt.candidate.provider, model=attempt.candidate.deployment.model
     )
+    _reported(stream, error)
     return Failed(error, "bad_answer", True, None, 502, getattr(stream, "response_uptil_now", ""))
 
 
@@ -123,8 +129,30 @@ def _incomplete(source: Any, chunk: Any) -> str | None:
         and source.intermittent_finish_reason is None
         and source.custom_llm_provider != "cached_response"
     ):
-        return "the stream ended without a finish reason"
+        return NO_END
     return None
+
+
+def _reported(stream: Any, error: Exception) -> Exception:
+    """Tell litellm's callbacks of a failure that only we noticed: to litellm such a stream is a success."""
+    logging_obj = getattr(stream, "logging_obj", None)
+    if logging_obj is None:
+        return error
+    trace = "".join(traceback.format_exception_only(type(error), error))
+    if logging_obj.model_call_details.get("litellm_params", {}).get("acompletion"):
+        asyncio.get_running_loop().create_task(logging_obj.async_failure_handler(error, trace))
+    logging_obj.failure_handler(error, trace)
+    for event in ("sync_success", "async_success"):
+        logging_obj.has_run_logging(event_type=event)
+    return error
+
+
+def _tell_cost(over: Handover, source: Any) -> None:
+    """At its end litellm prices a stream by its own map; where the deployment has its own price, that one counts."""
+    candidate = over.flight.candidate
+    usage = over.kind.usage(source) if candidate.own_price and source.chunks else None
+    if usage is not None:
+        source.chunks[0]._hidden_params["response_cost"] = cost_of(candidate, usage) / NANO
 
 
 class LitellmStreams:
@@ -189,8 +217,10 @@ def routed_stream_class() -> type:
                 return over.mend(error)
             over.guard.progress += 1
             choices = chunk.choices
-            if choices and choices[0].finish_reason and _incomplete(source, chunk):
-                return over.mend(EOFError("the stream ended without a finish reason"))
+            if choices and choices[0].finish_reason:
+                if _incomplete(source, chunk):
+                    return over.mend(_reported(source, EOFError(NO_END)))
+                _tell_cost(over, source)
             return chunk
 
         async def __anext__(self) -> Any:
@@ -212,8 +242,10 @@ def routed_stream_class() -> type:
                 raise
             over.guard.progress += 1
             choices = chunk.choices
-            if choices and choices[0].finish_reason and _incomplete(source, chunk):
-                return await over.amend(EOFError("the stream ended without a finish reason"))
+            if choices and choices[0].finish_reason:
+                if _incomplete(source, chunk):
+                    return await over.amend(_reported(source, EOFError(NO_END)))
+                _tell_cost(over, source)
             return chunk
 
         def close(self) -> None:

@@ -7,6 +7,7 @@ import os
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 os.environ.setdefault("LITELLM_TELEMETRY", "False")
 
+import gc
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,10 +19,15 @@ sys.path.insert(0, str(Path(__file__).parent))  # for `stage`, whatever pytest's
 from stage import LoopbackProvider, warm_up
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _warm() -> None:
-    """The first call of a process carries seconds of litellm's lazy imports: no deadline is tested with them."""
+@pytest.fixture(scope="package", autouse=True)
+def _warm() -> Iterator[None]:
+    """The first call of a process carries seconds of litellm's lazy imports: no deadline is tested with them. And what
+    was imported is out of the garbage collector's sight, so that a test may collect often."""
     warm_up()
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture

@@ -284,8 +284,10 @@ def _to_bridge(
 ) -> tuple[tuple[Any, ...], dict[str, Any], tuple[Any, Any]]:
     """The arguments with the addressed router's plain name; what was really asked for travels in the context."""
     model = kwargs["model"] if "model" in kwargs else _by_name(original, args, kwargs).get("model")
-    asked = None
-    if not inside_attempt() and (isinstance(model, str) or routes(model)):
+    asked = _ASKED.get()
+    if asked is not None and model == f"router/{asked[0].name}":
+        pass  # the sync function inside its async twin
+    elif not inside_attempt():
         asked = _asked(model, kwargs)
         if asked is not None:
             args, kwargs = (), {**_by_name(original, args, kwargs), "model": f"router/{asked[0].name}"}

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..money import NANO
 from ..records import Attempt, Failed, Usage
-from .tap import WATCHDOG, AsyncGuard, Guard
+from .tap import INSIDE, WATCHDOG, AsyncGuard, Guard
 from .translate import failed
 from .usage import cost_of, output_text, read_usage
 
@@ -147,6 +147,25 @@ def _reported(stream: Any, error: Exception) -> Exception:
     return error
 
 
+def _inside(guard: Guard, read: Any, source: Any) -> Any:
+    """Read from a stream that runs user code (a CustomLLM's generator): what it calls is part of the attempt."""
+    token, guard.active = INSIDE.set(guard), True
+    try:
+        return read(source)
+    finally:
+        guard.active = False
+        INSIDE.reset(token)
+
+
+async def _ainside(guard: Guard, read: Any, source: Any) -> Any:
+    token, guard.active = INSIDE.set(guard), True
+    try:
+        return await read(source)
+    finally:
+        guard.active = False
+        INSIDE.reset(token)
+
+
 def _tell_cost(over: Handover, source: Any) -> None:
     """At its end litellm prices a stream by its own map; where the deployment has its own price, that one counts."""
     candidate = over.flight.candidate
@@ -183,7 +202,10 @@ class LitellmStreams:
 
     def present(self, handover: Handover) -> Any:
         """The stream that the caller gets: litellm's own object, of our subclass from now on."""
+        import litellm
+
         stream = handover.source
+        handover.guard.plain = stream.custom_llm_provider not in litellm._custom_providers
         stream._handover = handover
         stream.__class__ = routed_stream_class()
         return stream
@@ -209,7 +231,7 @@ def routed_stream_class() -> type:
                 raise StopIteration
             source = over.source
             try:
-                chunk = read(source)
+                chunk = read(source) if over.guard.plain else _inside(over.guard, read, source)
             except StopIteration:
                 over.finish()
                 raise
@@ -231,7 +253,7 @@ def routed_stream_class() -> type:
                 raise StopAsyncIteration
             source = over.source
             try:
-                chunk = await aread(source)
+                chunk = await (aread(source) if over.guard.plain else _ainside(over.guard, aread, source))
             except StopAsyncIteration:
                 over.finish()
                 raise

@@ -40,6 +40,7 @@ class Guard:
         "error",
         "fired",
         "idle_since",
+        "plain",
         "progress",
         "response",
         "seen",
@@ -52,6 +53,7 @@ class Guard:
         self.at = self.deadline = at
         self.active = True
         self.fired = False
+        self.plain = True  # whether no user code runs while the stream is read
         self.sock: Any = None
         self.response: Any = None  # httpx's, once the headers are there
         self.status: int | None = None

@@ -62,13 +62,15 @@ def measure_calls(options: Options) -> list[dict[str, Any]]:
     for mode in MODES:
         requests = Requests(mode, loop)
         for size in (20,) if options.quick else SIZES:
-            rounds = (60 if options.quick else 600) if size == 20 else 100
-            rounds = rounds // 4 if requests.stream else rounds  # a stream takes four times as long
-            rows += _rows(litellm, requests, mode, size, rounds, options.base)
+            rounds, limit_s = (1_000, 2.5 if options.quick else 20.0) if size == 20 else (150, 6.0)
+            rows += _rows(litellm, requests, mode, size, (rounds, limit_s), options.base)
     return rows
 
 
-def _rows(litellm: Any, requests: Requests, mode: str, size: int, rounds: int, base: str) -> list[dict[str, Any]]:
+def _rows(
+    litellm: Any, requests: Requests, mode: str, size: int, extent: tuple[int, float], base: str
+) -> list[dict[str, Any]]:
+    """``extent``: at most so many rounds and seconds."""
     from router_plugin import install
 
     router = bounded_router(size, base)
@@ -81,7 +83,7 @@ def _rows(litellm: Any, requests: Requests, mode: str, size: int, rounds: int, b
         variants.append(Variant("bare again", litellm, bare[0].kwargs))
     with install(router):
         profile = requests.profile(litellm, ROUTED)
-        taken = take_turns(requests, variants, rounds)
+        taken = take_turns(requests, variants, *extent)
     routed = calls_in(profile)
     rows = [
         {
@@ -149,7 +151,7 @@ def measure_chunks(options: Options) -> list[dict[str, Any]]:
         calls = _calls_a_chunk(litellm, requests, options.base, short, long)
         variants = _streams(litellm, long, options.base)
         with install(bounded_router(20, options.base)):
-            taken = take_turns(requests, variants, 2 if options.quick else 20, warm=1)
+            taken = take_turns(requests, variants, 2 if options.quick else 20, limit_s=20.0, warm=1)
         alone = {"alone_calls": chunk_calls_alone(mode), "alone_us": chunk_alone(mode, 5 if options.quick else 15)}
         for name in ("bare", "bare + usage"):
             found = compare(taken["routed"], taken[name])

@@ -252,10 +252,18 @@ class Taken:
     cpu: list[float]
 
 
-def take_turns(requests: Requests, variants: list[Variant], rounds: int, warm: int = 3) -> dict[str, Taken]:
-    """One call of each variant a round, in random order; what a call leaves on its loop is settled before the next."""
+def take_turns(
+    requests: Requests, variants: list[Variant], rounds: int, limit_s: float, warm: int = 3
+) -> dict[str, Taken]:
+    """One call of each variant a round, in random order; what a call leaves on its loop is settled before the next.
+
+    Stops after ``rounds``, or after ``limit_s`` seconds on a machine that is slow or busy.
+    """
     order, taken = random.Random(7), {variant.name: Taken([], []) for variant in variants}
+    ends = time.monotonic() + limit_s
     for number in range(-warm, rounds):
+        if number > 1 and time.monotonic() > ends:
+            break
         for variant in order.sample(variants, len(variants)):
             with variant.around():
                 began = time.process_time()

@@ -38,11 +38,11 @@ def _print(title: str, header: Row, rows: list[Row]) -> None:
         return
     table = Table(title=Text(title), title_justify="left")
     for number, name in enumerate(header):
-        table.add_column(Text(name), justify="left" if number == 0 else "right")
+        table.add_column(Text(name), justify="left" if number == 0 else "right", no_wrap=True)
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     console = Console()
-    console.width = max(console.width, 132)
+    console.width = max(console.width, 150)
     console.print(table)
 
 
@@ -91,7 +91,7 @@ def _peer(strategies: dict[str, Any]) -> tuple[str, Row, list[Row]]:
     for strategy, found in strategies.items():
         for row in found["rows"]:
             calls = (f"{row['calls']:,}", f"{row['calls_ratio']:.2f}×") if "calls" in row else ("–", "–")
-            last = f"{row['made_s']:.2f} s" if "error" not in row else row["error"][:40]
+            last = f"{row['made_s']:.2f} s" if "error" not in row else row["error"].split(":")[0]
             place = (strategy, row["mode"], str(row["deployments"]), f"{row['bare_calls']:,}")
             rows.append((*place, *calls, *_time(row), last))
     return "b. litellm.Router against bare litellm", header, rows

@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from ..money import NANO
-from ..records import Attempt, Failed, Usage
+from ..records import Attempt, Candidate, Failed, Usage
 from .tap import INSIDE, WATCHDOG, AsyncGuard, Guard
 from .translate import failed
 from .usage import cost_of, output_text, read_usage
@@ -38,7 +38,7 @@ class Peeked:
 
 def peek(stream: Any, attempt: Attempt, guard: Guard, started: float) -> Peeked | Failed:
     """Read up to the first content (or the whole stream under ``buffer``). What breaks before is a failed attempt."""
-    _hide_usage(stream, attempt)
+    _prepare(stream, attempt)
     read = type(stream).__next__
     prefix: deque[Any] = deque()
     ttft = None
@@ -65,7 +65,7 @@ def peek(stream: Any, attempt: Attempt, guard: Guard, started: float) -> Peeked 
 
 async def apeek(stream: Any, attempt: Attempt, guard: AsyncGuard, started: float) -> Peeked | Failed:
     """``peek`` with awaits."""
-    _hide_usage(stream, attempt)
+    _prepare(stream, attempt)
     read = type(stream).__anext__
     prefix: deque[Any] = deque()
     ttft = None
@@ -90,8 +90,10 @@ async def apeek(stream: Any, attempt: Attempt, guard: AsyncGuard, started: float
     return Peeked(stream, prefix, guard, ttft)
 
 
-def _hide_usage(stream: Any, attempt: Attempt) -> None:
+def _prepare(stream: Any, attempt: Attempt) -> None:
     """We asked the provider for usage; where the caller did not, litellm keeps it to itself."""
+    if attempt.candidate.own_price and attempt.candidate.priced:
+        stream.chunks = _PricedChunks(stream.chunks, attempt.candidate)
     asked = attempt.kwargs.get("stream_options")
     if not (isinstance(asked, dict) and asked.get("include_usage")):
         stream.stream_options = asked
@@ -166,12 +168,18 @@ async def _ainside(guard: Guard, read: Any, source: Any) -> Any:
         INSIDE.reset(token)
 
 
-def _tell_cost(over: Handover, source: Any) -> None:
-    """At its end litellm prices a stream by its own map; where the deployment has its own price, that one counts."""
-    candidate = over.flight.candidate
-    usage = over.kind.usage(source) if candidate.own_price and source.chunks else None
-    if usage is not None:
-        source.chunks[0]._hidden_params["response_cost"] = cost_of(candidate, usage) / NANO
+class _PricedChunks(list[Any]):
+    """litellm's list of a stream's chunks. litellm prices a stream by its own map when it ends, unless the first chunk
+    carries a cost: where the deployment has its own price, that one counts, as soon as the usage arrives."""
+
+    def __init__(self, chunks: list[Any], candidate: Candidate) -> None:
+        super().__init__(chunks)
+        self._candidate = candidate
+
+    def append(self, chunk: Any) -> None:
+        super().append(chunk)
+        if getattr(chunk, "usage", None) is not None and (usage := read_usage(chunk)) is not None:
+            self[0]._hidden_params["response_cost"] = cost_of(self._candidate, usage) / NANO
 
 
 class LitellmStreams:
@@ -239,10 +247,8 @@ def routed_stream_class() -> type:
                 return over.mend(error)
             over.guard.progress += 1
             choices = chunk.choices
-            if choices and choices[0].finish_reason:
-                if _incomplete(source, chunk):
-                    return over.mend(_reported(source, EOFError(NO_END)))
-                _tell_cost(over, source)
+            if choices and choices[0].finish_reason and _incomplete(source, chunk):
+                return over.mend(_reported(source, EOFError(NO_END)))
             return chunk
 
         async def __anext__(self) -> Any:
@@ -264,10 +270,8 @@ def routed_stream_class() -> type:
                 raise
             over.guard.progress += 1
             choices = chunk.choices
-            if choices and choices[0].finish_reason:
-                if _incomplete(source, chunk):
-                    return await over.amend(_reported(source, EOFError(NO_END)))
-                _tell_cost(over, source)
+            if choices and choices[0].finish_reason and _incomplete(source, chunk):
+                return await over.amend(_reported(source, EOFError(NO_END)))
             return chunk
 
         def close(self) -> None:

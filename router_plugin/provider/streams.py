@@ -169,8 +169,8 @@ async def _ainside(guard: Guard, read: Any, source: Any) -> Any:
 
 
 class _PricedChunks(list[Any]):
-    """litellm's list of a stream's chunks. litellm prices a stream by its own map when it ends, unless the first chunk
-    carries a cost: where the deployment has its own price, that one counts, as soon as the usage arrives."""
+    """litellm's list of a stream's chunks. litellm prices a stream by its own map when it ends, unless the usage says
+    what it cost: where the deployment has its own price, it does."""
 
     def __init__(self, chunks: list[Any], candidate: Candidate) -> None:
         super().__init__(chunks)
@@ -179,7 +179,7 @@ class _PricedChunks(list[Any]):
     def append(self, chunk: Any) -> None:
         super().append(chunk)
         if getattr(chunk, "usage", None) is not None and (usage := read_usage(chunk)) is not None:
-            self[0]._hidden_params["response_cost"] = cost_of(self._candidate, usage) / NANO
+            chunk.usage.cost = cost_of(self._candidate, usage) / NANO
 
 
 class LitellmStreams:

@@ -277,74 +277,75 @@ def measure_passthrough(options: Options) -> list[dict[str, Any]]:
     """What an installed router costs a call that names a concrete model.
 
     µs an entry: the code that ``install`` put into ``litellm.completion``, with litellm's own function behind it
-    replaced by one that does nothing, against that function alone. One call passes as many entries as the profile of
-    a whole call shows; ``extra_calls`` is that profile against one without the router installed.
+    replaced by one that does nothing, against that function alone. A call passes an entry for each of litellm's
+    functions that were swapped (the profile of a whole call shows which ran); µs a call is their sum. ``extra_calls``
+    is that profile against one without the router installed.
     """
     from router_plugin import install
 
     litellm, loop = quiet_litellm(), asyncio.new_event_loop()
-    rows = []
-    for mode, name in (("sync", "completion"), ("async", "acompletion")):
-        requests, kwargs = Requests(mode, loop), bare_kwargs(options.base)
+    router, kwargs, rows = bounded_router(20, options.base), bare_kwargs(options.base), []
+    for mode in ("sync", "async"):
+        requests = Requests(mode, loop)
         without = calls_in(requests.profile(litellm, kwargs))
-        router = bounded_router(20, options.base)
         with install(router):
             profile = requests.profile(litellm, kwargs)
-            us = _entry_us(mode, getattr(litellm, name), kwargs, options)
-        with install(router, intercept=["gemini/*"]):
-            intercepting = _entry_us(mode, getattr(litellm, name), kwargs, options)
-        rows.append(
-            {
-                "mode": mode,
-                "us": us,
-                "us_with_an_intercept": intercepting,
-                "entries": _entries(profile),
-                "extra_calls": calls_in(profile) - without,
-            }
-        )
+            entries = _entries(litellm, profile)
+        us = {}
+        for name, intercept in (("us", ()), ("us_with_an_intercept", ("gemini/*",))):
+            with install(router, intercept=intercept):
+                one = {function: _entry_us(function, kwargs, options) for function in {*entries, _function(mode)}}
+            us[name] = one[_function(mode)]
+            us[f"{name}_a_call"] = sum(one[function] for function in entries)
+        rows.append({"mode": mode, **us, "entries": len(entries), "extra_calls": calls_in(profile) - without})
     return rows
 
 
-def _entries(profile: Any) -> int:
-    """How many functions that ``install`` swapped ran: their new code is named as litellm's, defined in our file."""
-    names = ("completion", "acompletion")
-    return sum(
-        e.callcount
-        for e in profile.getstats()
-        if getattr(e.code, "co_name", "") in names and "router_plugin" in e.code.co_filename
-    )
+def _function(mode: str) -> str:
+    return "acompletion" if mode == "async" else "completion"
 
 
-def _entry_us(mode: str, swapped: Any, kwargs: dict[str, Any], options: Options) -> float:
+def _entries(litellm: Any, profile: cProfile.Profile) -> list[str]:
+    """The swapped functions that ran, each as the name of its kind. A resumed coroutine counts once."""
+    ran = {entry.code for entry in profile.getstats()}
+    swapped = [
+        (name, getattr(module, name)) for module in (litellm, litellm.main) for name in ("completion", "acompletion")
+    ]
+    return [name for name, function in swapped if function.__code__ in ran]
+
+
+def _entry_us(name: str, kwargs: dict[str, Any], options: Options) -> float:
+    """µs that the swapped ``litellm.completion`` or ``litellm.acompletion`` adds to a function behind it."""
+    import litellm
+
     async def nothing_async(*args: Any, **kwargs: Any) -> None:
         return None
 
     def nothing(*args: Any, **kwargs: Any) -> None:
         return None
 
-    stub = nothing_async if mode == "async" else nothing
+    swapped = getattr(litellm, name)
+    stub = nothing_async if name == "acompletion" else nothing
     code = swapped.__code__
     originals = [c for c in code.co_consts if isinstance(c, types.FunctionType) and c.__name__ == swapped.__name__]
     if not originals:
-        raise RuntimeError(f"the code that install() put into {swapped.__name__} does not hold the original any more")
+        raise RuntimeError(f"the code that install() put into {name} does not hold litellm's own function any more")
     constants = tuple(stub if constant in originals else constant for constant in code.co_consts)
-    entry = types.FunctionType(
-        code.replace(co_consts=constants), swapped.__globals__, swapped.__name__, None, swapped.__closure__
-    )
-    count, repeats = 20_000, (5 if options.quick else 15)
+    entry = types.FunctionType(code.replace(co_consts=constants), swapped.__globals__, name, None, swapped.__closure__)
+    count, repeats = 10_000, (5 if options.quick else 15)
     return statistics.median(
-        (_many(mode, entry, kwargs, count) - _many(mode, stub, kwargs, count)) / count * 1e6 for _ in range(repeats)
+        (_many(name, entry, kwargs, count) - _many(name, stub, kwargs, count)) / count * 1e6 for _ in range(repeats)
     )
 
 
-def _many(mode: str, function: Any, kwargs: dict[str, Any], count: int) -> float:
+def _many(name: str, function: Any, kwargs: dict[str, Any], count: int) -> float:
     async def awaited() -> None:
         for _ in range(count):
             await function(**kwargs)
 
     with still():
         started = time.perf_counter()
-        if mode == "async":
+        if name == "acompletion":
             try:
                 awaited().send(None)
             except StopIteration:

@@ -135,7 +135,7 @@ def _chunks(rows: list[dict[str, Any]]) -> tuple[str, Row, list[Row]]:
 
 
 def _passthrough(rows: list[dict[str, Any]]) -> tuple[str, Row, list[Row]]:
-    header = ("mode", "µs an entry", "with intercept=[…]", "entries a call", "µs a call", "extra calls")
+    header = ("mode", "µs an entry", "with intercept", "entries", "µs a call", "with intercept", "extra calls")
     return (
         "e. a concrete model while a router is installed",
         header,
@@ -145,7 +145,8 @@ def _passthrough(rows: list[dict[str, Any]]) -> tuple[str, Row, list[Row]]:
                 f"{row['us']:.2f}",
                 f"{row['us_with_an_intercept']:.2f}",
                 str(row["entries"]),
-                f"{row['us'] * row['entries']:.2f}",
+                f"{row['us_a_call']:.2f}",
+                f"{row['us_with_an_intercept_a_call']:.2f}",
                 str(row["extra_calls"]),
             )
             for row in rows

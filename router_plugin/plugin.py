@@ -224,16 +224,20 @@ def _entry_code(function: types.FunctionType, entry: Callable[..., Any], origina
     return template.replace(co_consts=constants)  # type: ignore[no-any-return]
 
 
-def _sync_entry(original: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """What litellm.completion runs now. The first condition runs on every call of litellm: it tells by comparisons
-    what is none of ours."""
-    model = kwargs["model"] if "model" in kwargs else args[0] if args else None
-    if (
+def _not_ours(model: Any, kwargs: dict[str, Any]) -> bool:
+    """Whether a call is none of ours for certain; by comparisons alone, since every call of litellm asks."""
+    return (
         model.__class__ is str
         and not (model[:6] == "router" or "@" in model or "->" in model or _HOST.intercepting)
         and ASKING.isdisjoint(kwargs)
         and not ("custom_llm_provider" in kwargs and kwargs["custom_llm_provider"] == _PROVIDER)
-    ) or (target := _target(original, model, args, kwargs)) is None:
+    )
+
+
+def _sync_entry(original: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """What litellm.completion runs now."""
+    model = kwargs["model"] if "model" in kwargs else args[0] if args else None
+    if _not_ours(model, kwargs) or (target := _target(original, model, args, kwargs)) is None:
         return original(*args, **kwargs)
     router, named, prefer, implicit = target
     if "acompletion" in named and named.pop("acompletion"):  # litellm's async bridges await what this returns
@@ -244,8 +248,7 @@ def _sync_entry(original: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
 async def _async_entry(original: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """What litellm.acompletion runs now."""
     model = kwargs["model"] if "model" in kwargs else args[0] if args else None
-    target = _target(original, model, args, kwargs)
-    if target is None:
+    if _not_ours(model, kwargs) or (target := _target(original, model, args, kwargs)) is None:
         return await original(*args, **kwargs)
     router, named, prefer, implicit = target
     return await router._acompletion(named, _HOST.routers, prefer, implicit)

@@ -36,7 +36,7 @@ def hand_over(flight: InFlight, provider: Provider) -> Any:
 class Handover:
     """One stream on its way to the caller."""
 
-    __slots__ = ("done", "earlier", "flight", "guard", "kind", "prefix", "provider", "source")
+    __slots__ = ("done", "earlier", "flight", "guard", "kind", "prefix", "provider", "source", "waiting")
 
     def __init__(self, flight: InFlight, provider: Provider) -> None:
         self.kind, self.provider = provider.streams, provider
@@ -49,11 +49,12 @@ class Handover:
         self.flight, self.source, self.guard = flight, peeked.source, peeked.guard
         self.prefix.extend(peeked.prefix)
         self.done = False
+        self.waiting = True  # chunks are waiting, or it is over: the rare cases, told by one look a chunk
 
     def finish(self) -> None:
         """The stream is exhausted: settle what it cost."""
         if not self.done:
-            self.done = True
+            self.done = self.waiting = True
             self.guard.ended()
             usage = self._usage()
             self.flight.finish(self.flight.price(usage), usage, True)
@@ -61,7 +62,7 @@ class Handover:
     def abandon(self) -> None:
         """Left early: what was sent and received is settled."""
         if not self.done:
-            self.done = True
+            self.done = self.waiting = True
             self.guard.ended()
             text = self.kind.text(self.source)
             self.flight.abandon(text, "left early", self._so_far(text))
@@ -107,7 +108,7 @@ class Handover:
 
     def _break(self, error: BaseException) -> RouterError | None:
         """Settle the broken attempt. None: the next deployment should answer; else what to raise."""
-        self.done = True
+        self.done = self.waiting = True
         self.guard.ended()
         text = self.kind.text(self.source)
         usage = self._so_far(text)

@@ -54,7 +54,7 @@ def peek(stream: Any, attempt: Attempt, guard: Guard, started: float) -> Peeked 
         if ttft is None and has_content(chunk):
             now = time.monotonic()
             ttft = now - started
-            guard.streaming(now, attempt.deadline, attempt.stall_timeout_s)
+            guard.streaming(now, attempt.deadline, attempt.stall_timeout_s, stream.chunks)
             WATCHDOG.watch(guard)
             if not attempt.buffer:
                 return Peeked(stream, prefix, guard, ttft)
@@ -81,7 +81,7 @@ async def apeek(stream: Any, attempt: Attempt, guard: AsyncGuard, started: float
         if ttft is None and has_content(chunk):
             now = time.monotonic()
             ttft = now - started
-            guard.streaming(now, attempt.deadline, attempt.stall_timeout_s)
+            guard.streaming(now, attempt.deadline, attempt.stall_timeout_s, stream.chunks)
             guard.arm()
             if not attempt.buffer:
                 return Peeked(stream, prefix, guard, ttft)
@@ -233,19 +233,20 @@ def routed_stream_class() -> type:
 
         def __next__(self) -> Any:
             over = self._handover
-            if over.prefix:
-                return over.prefix.popleft()
-            if over.done:
-                raise StopIteration
+            if over.waiting:
+                if over.prefix:
+                    return over.prefix.popleft()
+                if over.done:
+                    raise StopIteration
+                over.waiting = not over.guard.plain
             source = over.source
             try:
-                chunk = read(source) if over.guard.plain else _inside(over.guard, read, source)
+                chunk = _inside(over.guard, read, source) if over.waiting else read(source)
             except StopIteration:
                 over.finish()
                 raise
             except Exception as error:
                 return over.mend(error)
-            over.guard.progress += 1
             choices = chunk.choices
             if choices and choices[0].finish_reason and _incomplete(source, chunk):
                 return over.mend(_reported(source, EOFError(NO_END)))
@@ -253,13 +254,15 @@ def routed_stream_class() -> type:
 
         async def __anext__(self) -> Any:
             over = self._handover
-            if over.prefix:
-                return over.prefix.popleft()
-            if over.done:
-                raise StopAsyncIteration
+            if over.waiting:
+                if over.prefix:
+                    return over.prefix.popleft()
+                if over.done:
+                    raise StopAsyncIteration
+                over.waiting = not over.guard.plain
             source = over.source
             try:
-                chunk = await (aread(source) if over.guard.plain else _ainside(over.guard, aread, source))
+                chunk = await (_ainside(over.guard, aread, source) if over.waiting else aread(source))
             except StopAsyncIteration:
                 over.finish()
                 raise
@@ -268,7 +271,6 @@ def routed_stream_class() -> type:
             except BaseException:
                 over.abandon()
                 raise
-            over.guard.progress += 1
             choices = chunk.choices
             if choices and choices[0].finish_reason and _incomplete(source, chunk):
                 return await over.amend(_reported(source, EOFError(NO_END)))

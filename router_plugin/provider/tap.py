@@ -16,7 +16,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextvars import ContextVar
 from typing import Any
 
@@ -29,19 +29,19 @@ _CHECKS_PER_STALL = 4  # how often a stall is looked for; it is found at most a 
 class Guard:
     """The time of one attempt. ``active`` while the call runs; ``fired`` once its time ran out.
 
-    ``at`` is when to look again (monotonic). A stream counts ``progress`` in chunks, so that a stall is seen without a
-    clock being read for each of them.
+    ``at`` is when to look again (monotonic). Of a stream the list of its ``chunks`` is watched, so that a stall is seen
+    without a clock being read for each of them.
     """
 
     __slots__ = (
         "active",
         "at",
+        "chunks",
         "deadline",
         "error",
         "fired",
         "idle_since",
         "plain",
-        "progress",
         "response",
         "seen",
         "sock",
@@ -58,14 +58,15 @@ class Guard:
         self.response: Any = None  # httpx's, once the headers are there
         self.status: int | None = None
         self.error: BaseException | None = None  # what the attempt's request failed with
-        self.progress = self.seen = 0
+        self.seen = 0  # chunks found by the last look
+        self.chunks: Sequence[Any] = ()
         self.idle_since = 0.0
         self.stall_s: float | None = None
 
-    def streaming(self, now: float, deadline: float, stall_s: float | None) -> None:
+    def streaming(self, now: float, deadline: float, stall_s: float | None, chunks: Sequence[Any]) -> None:
         """The first content is there: from now on the deadline and the stall limit count."""
         self.deadline, self.stall_s, self.idle_since = deadline, stall_s, now
-        self.seen = self.progress
+        self.chunks, self.seen = chunks, len(chunks)
         self.at = deadline if stall_s is None else min(deadline, now + stall_s / _CHECKS_PER_STALL)
 
     def due(self, now: float) -> bool:
@@ -73,8 +74,8 @@ class Guard:
         if now >= self.deadline:
             return True
         if self.stall_s is not None:
-            if self.progress != self.seen:
-                self.seen, self.idle_since = self.progress, now
+            if len(self.chunks) != self.seen:
+                self.seen, self.idle_since = len(self.chunks), now
             elif now - self.idle_since >= self.stall_s:
                 return True
             self.at = min(self.deadline, now + self.stall_s / _CHECKS_PER_STALL)

@@ -62,7 +62,7 @@ def measure_calls(options: Options) -> list[dict[str, Any]]:
     for mode in MODES:
         requests = Requests(mode, loop)
         for size in (20,) if options.quick else SIZES:
-            rounds, limit_s = (1_000, 2.5 if options.quick else 20.0) if size == 20 else (150, 6.0)
+            rounds, limit_s = (1_000, 1.5 if options.quick else 20.0) if size == 20 else (150, 6.0)
             rows += _rows(litellm, requests, mode, size, (rounds, limit_s), options.base)
     return rows
 

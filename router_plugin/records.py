@@ -53,7 +53,7 @@ class Candidate:
 
     ``input_price`` / ``output_price`` are the base prices; ``guard_input`` / ``guard_output`` the dearest that a plain
     request (no cache marks, no service tier, no audio, at most ``tier_from`` input tokens) may meet. ``blend`` is USD
-    per million tokens at (3·input + output)/4.
+    per million tokens at (3·input + output)/4. ``guess`` stands in for a quality that nobody has declared or predicted.
     """
 
     index: int
@@ -63,7 +63,7 @@ class Candidate:
     provider: str
     model_part: str
     quality: float | None
-    quality_is_guess: bool
+    guess: float
     priced: bool
     input_price: float
     output_price: float

@@ -54,7 +54,7 @@ def _candidate(index: int, deployment: Deployment, facts: ModelFacts, quality: f
         provider=provider,
         model_part=deployment.model_part,
         quality=deployment.quality if deployment.quality is not None else quality,
-        quality_is_guess=deployment.quality is None and quality is None,
+        guess=guessed_quality(facts),
         priced=priced,
         input_price=base_in,
         output_price=base_out,

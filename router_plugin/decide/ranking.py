@@ -11,7 +11,7 @@ from ..records import Ranked, Row
 from ..snapshot import PRIOR_ITL_MS, PRIOR_TTFT_MS, Snapshot, metric_value
 from ..spec.policy import Policy
 from ..spec.strings import Weights
-from .pool import guessed_quality, matches
+from .pool import matches
 
 _LAST = float("inf")
 
@@ -22,8 +22,7 @@ def rank(rows: list[Row], policy: Policy, snapshot: Snapshot) -> list[Ranked]:
     if prefer is None:
         if policy.plain_objective:
             ranking: list[Ranked] = [
-                (-guessed_quality(row[0].facts) if row[4] is None else -row[4], row[1], row[0].index, row)
-                for row in rows
+                (-row[0].guess if row[4] is None else -row[4], row[1], row[0].index, row) for row in rows
             ]
         else:
             losses = _losses(rows, policy, snapshot)
@@ -54,7 +53,7 @@ def _losses(rows: list[Row], policy: Policy, snapshot: Snapshot) -> list[float]:
 
 def predicted(row: Row) -> float:
     """Predicted quality, or the guess from the price where nobody has said anything."""
-    return row[4] if row[4] is not None else guessed_quality(row[0].facts)
+    return row[4] if row[4] is not None else row[0].guess
 
 
 def _weighted(rows: list[Row], weights: Weights, snapshot: Snapshot) -> list[float]:

@@ -238,8 +238,8 @@ async def test_the_openai_like_client(installed: Router, p: LoopbackProvider, mo
     assert "self" not in p.requests[0].body
 
 
-def litellm_router(**more: Any) -> litellm.Router:
-    entry = {"model_name": "front", "litellm_params": {"model": "router/support"}}
+def litellm_router(model: str = "router/support", **more: Any) -> litellm.Router:
+    entry = {"model_name": "front", "litellm_params": {"model": model}}
     return litellm.Router(model_list=[entry, *more.pop("entries", [])], num_retries=0, **more)
 
 
@@ -259,14 +259,34 @@ async def test_an_entry_of_litellms_router_takes_our_keywords(
     routed_to(heard, "small", p)
 
 
-@four_modes
-async def test_an_entry_of_litellms_router_that_is_a_router_string(
-    installed: Router, p: LoopbackProvider, mode: Mode
-) -> None:
-    front = litellm.Router(
-        model_list=[{"model_name": "front", "litellm_params": {"model": "router@c:1"}}], num_retries=0
-    )
-    routed_to(await call(mode, front.completion, front.acompletion, model="front", messages=MESSAGES), "small", p)
+@pytest.mark.parametrize("mode", [SYNC, ASYNC], ids=str)
+async def test_text_completion_of_a_litellm_router_entry(installed: Router, p: LoopbackProvider, mode: Mode) -> None:
+    front = litellm_router()
+    heard = await call(mode, front.text_completion, front.atext_completion, model="front", prompt="How many?")
+    routed_to(heard, "big", p)
+
+
+@pytest.mark.parametrize("mode", [ASYNC, ASYNC_STREAM], ids=str)
+async def test_responses_of_a_litellm_router_entry(installed: Router, p: LoopbackProvider, mode: Mode) -> None:
+    front = litellm_router()
+    routed_to(await call(mode, None, front.aresponses, model="front", input="How many?"), "big", p)
+
+
+SPELLINGS = ["router", "router_support", "router@c:1e-9", "router_support@q:1", "router/support@q:1", "router->router"]
+ENTRIES: dict[str, Callable[[str], Any]] = {
+    "text_completion": lambda name: litellm.text_completion(model=name, prompt="How many?"),
+    "responses": lambda name: litellm.responses(model=name, input="How many?"),
+    "litellm.Router": lambda name: litellm_router(name).completion("front", MESSAGES),
+    "batch_completion": lambda name: litellm.batch_completion(model=name, messages=[MESSAGES])[0],
+    "fallbacks": lambda name: litellm.completion(model="openai/broken", messages=MESSAGES, fallbacks=[name]),
+}
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+@pytest.mark.parametrize("name", SPELLINGS)
+def test_every_spelling_of_a_name_is_routed_through_every_layer(p: LoopbackProvider, entry: str, name: str) -> None:
+    with install(make_router(p, "support", ["big"])):
+        routed_to(Heard(ENTRIES[entry](name)), "big", p)
 
 
 @pytest.mark.parametrize("mode", [SYNC, ASYNC], ids=str)

@@ -43,14 +43,12 @@ def test_instructor_bound_before_the_install(router: Router, p: LoopbackProvider
         moons, raw = client.chat.completions.create_with_completion(
             model="router/support", messages=messages, response_model=Moons
         )
-    assert moons == Moons(n=2)
+    assert moons.n == 2
     assert RouteResult.of(raw).deployment == "openai/big"  # type: ignore[union-attr]
     assert asked(p) == ["big"]
 
 
-async def test_instructor_async_bound_before_the_install(
-    router: Router, p: LoopbackProvider, counting: None
-) -> None:
+async def test_instructor_async_bound_before_the_install(router: Router, p: LoopbackProvider, counting: None) -> None:
     """instructor looks whether the function is a coroutine function."""
     instructor = pytest.importorskip("instructor")
     client = instructor.from_litellm(litellm.acompletion)
@@ -58,7 +56,7 @@ async def test_instructor_async_bound_before_the_install(
         moons = await client.chat.completions.create(
             model="router@q:1", messages=[{"role": "user", "content": QUESTION}], response_model=Moons
         )
-    assert moons == Moons(n=2)
+    assert moons.n == 2
     assert asked(p) == ["big"]
 
 
@@ -67,8 +65,8 @@ async def test_instructor_made_while_installed(installed: Router, p: LoopbackPro
     messages = [{"role": "user", "content": QUESTION}]
     sync, asynchronous = instructor.from_litellm(litellm.completion), instructor.from_litellm(litellm.acompletion)
     kwargs: dict[str, Any] = {"model": "router/support", "messages": messages, "response_model": Moons}
-    assert sync.chat.completions.create(**kwargs) == Moons(n=2)
-    assert await asynchronous.chat.completions.create(**kwargs, max_cost=0.01) == Moons(n=2)
+    assert sync.chat.completions.create(**kwargs).n == 2
+    assert (await asynchronous.chat.completions.create(**kwargs, max_cost=0.01)).n == 2
     assert asked(p) == ["big", "big"]
 
 

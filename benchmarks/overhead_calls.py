@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import cProfile
-import statistics
 import time
 import types
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from overhead_common import (
@@ -135,8 +136,8 @@ def measure_variants(options: Options) -> list[dict[str, Any]]:
 def measure_chunks(options: Options) -> list[dict[str, Any]]:
     """What the router adds to a stream chunk: calls and µs.
 
-    *Alone*: the routed stream's ``__next__`` over a source that hands out ready chunks, against that source itself.
-    This is the router's own work, and the only measurement fine enough for microseconds.
+    *Alone*: a routed stream against a bare one, both of which hand out one ready chunk over and over in place of what
+    litellm reads and builds. This is the router's own work, and the only measurement fine enough for microseconds.
     *End to end*: a long and a short stream of each variant; the difference of their calls, divided by the difference of
     their lengths, is what a chunk costs there. It also has what litellm does more or less because usage was asked for:
     a provider then sends ``"usage": null`` with every chunk. Time is that of the long streams, divided by the chunks.
@@ -152,7 +153,7 @@ def measure_chunks(options: Options) -> list[dict[str, Any]]:
         variants = _streams(litellm, long, options.base)
         with install(bounded_router(20, options.base)):
             taken = take_turns(requests, variants, 2 if options.quick else 20, limit_s=20.0, warm=1)
-        alone = {"alone_calls": chunk_calls_alone(mode), "alone_us": chunk_alone(mode, 5 if options.quick else 15)}
+        alone = chunk_alone(litellm, requests, options.base, 9 if options.quick else 31)
         for name in ("bare", "bare + usage"):
             found = compare(taken["routed"], taken[name])
             extra = {"extra_calls": calls["routed"] - calls[name], "extra_us": found["extra_us"] / long}
@@ -186,88 +187,107 @@ def _calls_a_chunk(litellm: Any, requests: Requests, base: str, short: int, long
     return {name: (more - few) / (long - short) for name, (few, more) in calls.items()}
 
 
-def chunk_calls_alone(mode: str, count: int = 100) -> float:
-    """Calls that the routed stream adds to a chunk, by profiles of streams of ready chunks."""
-    source, calls = _ready_chunks(mode), []
-    for routed in (False, True):
-        profile, stream = cProfile.Profile(), source(routed, count)
-        with still():
-            profile.enable()
-            _seconds(mode, stream)
-            profile.disable()
-        calls.append(calls_in(profile))
-    return (calls[1] - calls[0]) / count
+def chunk_alone(litellm: Any, requests: Requests, base: str, repeats: int) -> dict[str, float]:
+    """Calls and µs that the routed stream adds to a chunk, without litellm's own work on chunks.
+
+    Of the µs the fastest of ``repeats`` long runs of each, as in ``timeit``: what is slower was disturbed.
+    """
+    from router_plugin import install
+
+    few, many = 100, 5_000
+    seconds: dict[bool, list[float]] = {True: [], False: []}
+    with ready_chunks(), install(bounded_router(20, base)):
+
+        def read(routed: bool, count: int) -> Any:
+            return _reader(_ready_stream(litellm, requests, routed, count, base), requests.asynchronous)
+
+        calls = [_calls_of(requests, read(routed, count)) for routed in (True, False) for count in (many, few)]
+        for _ in range(repeats):
+            for routed in seconds:
+                run = read(routed, many)
+                with still():
+                    seconds[routed].append(requests.loop.run_until_complete(run()))
+    added = ((calls[0] - calls[1]) - (calls[2] - calls[3])) / (many - few)
+    return {"alone_calls": added, "alone_us": (min(seconds[True]) - min(seconds[False])) / many * 1e6}
 
 
-def chunk_alone(mode: str, repeats: int) -> float:
-    """µs that the routed stream adds to a chunk, measured without litellm's own work on chunks."""
-    source, count = _ready_chunks(mode), 20_000
-    differences = []
-    for _ in range(repeats):
-        with still():
-            plain = _seconds(mode, source(False, count))
-            routed = _seconds(mode, source(True, count))
-        differences.append((routed - plain) / count * 1e6)
-    return statistics.median(differences)
-
-
-def _seconds(mode: str, stream: Any) -> float:
-    async def read() -> None:
-        async for _ in stream:
-            pass
-
-    started = time.perf_counter()
-    if mode.startswith("async"):
-        try:
-            read().send(None)
-        except StopIteration:
-            pass
-    else:
-        for _ in stream:
-            pass
-    return time.perf_counter() - started
-
-
-def _ready_chunks(mode: str) -> Any:
-    """A maker of streams whose litellm part hands out one ready chunk over and over: ``make(routed, count)``."""
-    import collections
-
+@contextmanager
+def ready_chunks() -> Iterator[None]:
+    """Meanwhile litellm's streams hand out the chunks in their attribute ``ready``, where they have one."""
     from litellm import CustomStreamWrapper
-    from litellm.types.utils import Delta, ModelResponseStream, StreamingChoices
 
     from router_plugin.provider.streams import routed_stream_class
-    from router_plugin.provider.tap import Guard
 
-    chunk = ModelResponseStream(choices=[StreamingChoices(index=0, delta=Delta(content="word"), finish_reason=None)])
+    original, aoriginal = CustomStreamWrapper.__next__, CustomStreamWrapper.__anext__
 
     def step(self: Any) -> Any:
-        return next(self.ready)
+        ready = self.ready
+        return original(self) if ready is None else next(ready)
 
     async def astep(self: Any) -> Any:
-        if (ready := next(self.ready, None)) is None:
-            raise StopAsyncIteration
-        return ready
+        ready = self.ready
+        if ready is None:
+            return await aoriginal(self)
+        for chunk in ready:
+            return chunk
+        raise StopAsyncIteration
 
-    plain = type("Plain", (), {"__iter__": lambda self: self, "__aiter__": lambda self: self})
-    plain.__next__, plain.__anext__ = step, astep
-    kept = CustomStreamWrapper.__next__, CustomStreamWrapper.__anext__
+    CustomStreamWrapper.ready = None
     CustomStreamWrapper.__next__, CustomStreamWrapper.__anext__ = step, astep
+    routed_stream_class.cache_clear()  # it keeps litellm's methods
     try:
-        routed_class = routed_stream_class.__wrapped__()  # a class of its own over the stubbed litellm methods
+        yield
     finally:
-        CustomStreamWrapper.__next__, CustomStreamWrapper.__anext__ = kept
+        CustomStreamWrapper.__next__, CustomStreamWrapper.__anext__ = original, aoriginal
+        del CustomStreamWrapper.ready
+        routed_stream_class.cache_clear()
 
-    def make(routed: bool, count: int) -> Any:
-        stream = object.__new__(routed_class if routed else plain)
-        stream.ready = iter([chunk] * count)
-        if routed:
-            guard, prefix = Guard(float("inf")), collections.deque()
-            over = types.SimpleNamespace(prefix=prefix, done=False, source=stream, guard=guard)
-            over.finish = lambda: setattr(over, "done", True)
-            stream._handover = over
-        return stream
 
-    return make
+def _ready_stream(litellm: Any, requests: Requests, routed: bool, count: int, base: str) -> Any:
+    """A real stream (so that all about it is real), begun, its connection read to the end, ready chunks to come."""
+    kwargs = {**(ROUTED if routed else bare_kwargs(base)), "stream": True}
+
+    async def begun() -> Any:
+        stream = await litellm.acompletion(**kwargs)
+        chunks = [await stream.__anext__() for _ in range(3)]
+        async for _ in stream.completion_stream:
+            pass
+        return stream, chunks
+
+    if requests.asynchronous:
+        stream, chunks = requests.loop.run_until_complete(begun())
+    else:
+        stream = litellm.completion(**kwargs)
+        chunks = [next(stream) for _ in range(3)]
+        for _ in stream.completion_stream:
+            pass
+    stream.ready = iter([chunks[-1]] * count)
+    return stream
+
+
+def _reader(stream: Any, asynchronous: bool) -> Any:
+    """A coroutine function that reads the stream to its end and returns the seconds it took."""
+
+    async def read() -> float:
+        started = time.perf_counter()
+        if asynchronous:
+            async for _ in stream:
+                pass
+        else:
+            for _ in stream:
+                pass
+        return time.perf_counter() - started
+
+    return read
+
+
+def _calls_of(requests: Requests, read: Any) -> int:
+    profile = cProfile.Profile()
+    with still():
+        profile.enable()
+        requests.loop.run_until_complete(read())
+        profile.disable()
+    return calls_in(profile)
 
 
 # -- e: calls of concrete models ---------------------------------------------------------------------------------------
@@ -315,7 +335,10 @@ def _entries(litellm: Any, profile: cProfile.Profile) -> list[str]:
 
 
 def _entry_us(name: str, kwargs: dict[str, Any], options: Options) -> float:
-    """µs that the swapped ``litellm.completion`` or ``litellm.acompletion`` adds to a function behind it."""
+    """µs that the swapped ``litellm.completion`` or ``litellm.acompletion`` adds to a function behind it.
+
+    The fastest of several long runs of each, as in ``timeit``: what is slower was disturbed.
+    """
     import litellm
 
     async def nothing_async(*args: Any, **kwargs: Any) -> None:
@@ -332,10 +355,9 @@ def _entry_us(name: str, kwargs: dict[str, Any], options: Options) -> float:
         raise RuntimeError(f"the code that install() put into {name} does not hold litellm's own function any more")
     constants = tuple(stub if constant in originals else constant for constant in code.co_consts)
     entry = types.FunctionType(code.replace(co_consts=constants), swapped.__globals__, name, None, swapped.__closure__)
-    count, repeats = 10_000, (5 if options.quick else 15)
-    return statistics.median(
-        (_many(name, entry, kwargs, count) - _many(name, stub, kwargs, count)) / count * 1e6 for _ in range(repeats)
-    )
+    count, repeats = 5_000, (9 if options.quick else 31)
+    seconds = [(_many(name, entry, kwargs, count), _many(name, stub, kwargs, count)) for _ in range(repeats)]
+    return (min(entered for entered, _ in seconds) - min(alone for _, alone in seconds)) / count * 1e6
 
 
 def _many(name: str, function: Any, kwargs: dict[str, Any], count: int) -> float:

@@ -101,6 +101,11 @@ class Request:
     exact_counts: dict[str, int] = field(default_factory=dict)
 
 
+def output_cap(*spellings: Any) -> int | None:
+    """The caller's own cap on output tokens: the lower of its spellings; nonsense is left to the provider."""
+    return min((value for value in spellings if type(value) is int and value > 0), default=None)
+
+
 @dataclass(frozen=True, slots=True)
 class Rejection:
     """Why a candidate may not take the request. ``kind``: "hard" never yields, "soft" yields to ``on_infeasible``,
@@ -179,10 +184,11 @@ class Usage:
 
 @dataclass(slots=True)
 class Answered:
-    """A provider answered: ``response`` is its own object, a stream already at its first content chunk."""
+    """A provider answered: ``response`` is its own object, or (``peeked``) a stream read up to its first content."""
 
     response: Any
     ttft_s: float | None = None
+    peeked: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,19 @@ _CREDENTIAL_HEADERS = frozenset({"authorization", "api-key", "x-api-key", "x-goo
 # litellm's own retry and fallback machinery: one attempt is one request here.
 _RETRIES = ("num_retries", "max_retries")
 _LITELLM_LOOPS = ("retry_policy", "retry_strategy", "context_window_fallback_dict", "cooldown_time", "model_list")
-_RARE = ENDPOINT | {"timeout", "extra_headers", "headers", *_RETRIES, *_LITELLM_LOOPS}
+# What a call costs is configuration too: litellm would take these for the model's price.
+_PRICING = frozenset(
+    {"base_model", "model_info", "custom_cost_per_token", "custom_cost_per_second", "off_peak_pricing"}
+    | {"input_cost_per_token", "output_cost_per_token", "input_cost_per_second", "output_cost_per_second"}
+    | {"cost_per_second", "cache_read_input_token_cost", "cache_creation_input_token_cost", "input_cost_per_pixel"}
+    | {"input_cost_per_character", "output_cost_per_character", "output_cost_per_reasoning_token"}
+)
+# Laid over the body that litellm makes: what bounds the cost, or chooses who answers, has a keyword of its own.
+_BODY = frozenset(
+    {"max_tokens", "max_completion_tokens", "max_output_tokens", "n", "best_of", "model", "models", "messages"}
+    | {"stream", "stream_options", "service_tier", "tools", "web_search_options", "plugins", "route", "provider"}
+)
+_RARE = ENDPOINT | _PRICING | {"extra_body"} | {"timeout", "extra_headers", "headers", *_RETRIES, *_LITELLM_LOOPS}
 
 
 @dataclass(slots=True)
@@ -113,6 +125,13 @@ def _refuse_endpoints(kwargs: dict[str, Any], bridged: bool) -> None:
                     f"{name}: a routed call may not say where it goes or with which credential; put it into the "
                     "Deployment, or make the router with allow_request_endpoints=True"
                 )
+    for name in _PRICING.intersection(kwargs):
+        if kwargs.pop(name) is not None and not bridged:
+            raise SpecError(f"{name}: a call may not say what it costs; prices belong into the Deployment")
+    body = kwargs.get("extra_body")
+    if isinstance(body, Mapping) and not _BODY.isdisjoint(body):
+        name = min(_BODY.intersection(body))
+        raise SpecError(f"extra_body: {name!r} bounds the cost or the choice of a routed call; give it as a keyword")
     for name in ("extra_headers", "headers"):
         headers = kwargs.get(name)
         if isinstance(headers, Mapping):

@@ -85,7 +85,18 @@ class Call:
 class InFlight:
     """An attempt from its start to its one settlement. Streams own it until they end."""
 
-    __slots__ = ("call", "candidate", "open", "record", "reservation", "response", "segment", "started", "ttft_s")
+    __slots__ = (
+        "call",
+        "candidate",
+        "open",
+        "peeked",
+        "record",
+        "reservation",
+        "response",
+        "segment",
+        "started",
+        "ttft_s",
+    )
 
     def __init__(self, call: Call, segment: Segment, candidate: Candidate, reservation: Held | None) -> None:
         self.call = call
@@ -94,6 +105,7 @@ class InFlight:
         self.reservation = reservation
         self.open = True
         self.response: Any = None
+        self.peeked = False  # whether the response is a stream, read up to its first content
         self.ttft_s: float | None = None
         self.started = call.clock.monotonic()
         self.record = AttemptRecord(candidate.name, candidate.deployment.model, "running")
@@ -104,6 +116,8 @@ class InFlight:
         """The answer is whole: settle what it cost."""
         if not self.open:
             return
+        if not usage.exact and self.reservation is not None:
+            nano = min(nano, self.reservation.amount)  # an estimate is never settled above what guards it
         self._end("answered", nano, usage)
         latency = (self.record.latency_ms or 0.0) / 1e3
         if self.ttft_s is not None:

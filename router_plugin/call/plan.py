@@ -20,6 +20,7 @@ from ..decide.reasons import reason
 from ..errors import BudgetExceededError, DeadlineExceededError, NoCandidateError
 from ..money import to_usd
 from ..records import Answered, Attempt, Candidate, Failed, Ranked, Wait
+from ..spec.policy import Policy
 from ..state.windows import iso
 from .inflight import Call, InFlight, Segment
 from .verdict import LARGER, RAISE, SAME, pause, verdict, worth_waiting
@@ -93,7 +94,7 @@ def _attempt(
         flight.abandon()
         raise
     if isinstance(outcome, Answered):
-        flight.response, flight.ttft_s = outcome.response, outcome.ttft_s
+        flight.response, flight.ttft_s, flight.peeked = outcome.response, outcome.ttft_s, outcome.peeked
         call.result.served = (candidate.name, candidate.deployment.model)
         call.result.output_cap = cap
     else:
@@ -142,9 +143,9 @@ def _reserve(
 ) -> Generator[Attempt | Wait, Any, tuple[Any, int | None] | None]:
     """Hold the worst case of this attempt in every budget; (reservation or None, output cap), or None if refused."""
     candidate, _, bound, cap, _ = ranked[-1]
-    policy, request = call.policy, call.request
+    policy, request = segment.decision.policy, call.request
     if policy.max_cost is not None and call.billed:
-        fitted = _refit(call, candidate, policy.max_cost * 1e9 - call.billed)
+        fitted = _refit(call, policy, candidate, policy.max_cost * 1e9 - call.billed)
         if fitted is None:
             return None
         bound, cap = fitted
@@ -158,7 +159,7 @@ def _reserve(
         limit = float(held.left)
         if policy.max_cost is not None:
             limit = min(limit, policy.max_cost * 1e9 - call.billed)
-        fitted = _refit(call, candidate, limit) if request.cap is None else None
+        fitted = _refit(call, policy, candidate, limit) if request.cap is None else None
         if fitted is not None and fitted[0] < bound:
             bound, cap = fitted
             continue
@@ -170,8 +171,7 @@ def _reserve(
         yield Wait(_BUDGET_POLL_S, "budget")
 
 
-def _refit(call: Call, candidate: Candidate, limit: float) -> tuple[float, int | None] | None:
-    policy = call.policy
+def _refit(call: Call, policy: Policy, candidate: Candidate, limit: float) -> tuple[float, int | None] | None:
     return fit(candidate, call.request, limit, policy.min_output_tokens, policy.default_output_cap, call.count_tokens)
 
 
@@ -205,6 +205,10 @@ def budget_error(refusal: Any, rejected: dict[str, str]) -> BudgetExceededError:
 
 def _told(call: Call, error: BaseException) -> BaseException:
     """The provider's own exception, with a note for every earlier attempt."""
+    if isinstance(error, (StopIteration, StopAsyncIteration)):  # means something else to a generator and its driver
+        wrapped = RuntimeError(f"an attempt raised {type(error).__name__}")
+        wrapped.__cause__ = error
+        error = wrapped
     records = call.result.attempts
     if len(records) > 1:
         note = "router_plugin attempts: " + "; ".join(f"{r.deployment}: {r.error or r.outcome}" for r in records)

@@ -6,6 +6,7 @@ once: exhaustion, ``close``/``aclose``, a break, cancellation, or the garbage co
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -20,15 +21,26 @@ from .drivers import arun, run
 from .inflight import InFlight
 from .plan import plan
 
+log = logging.getLogger("router_plugin")
+
 
 def hand_over(flight: InFlight, provider: Provider) -> Any:
     """Give the answer to the caller: a whole one is settled here, a stream takes its money along."""
     response, call = flight.response, flight.call
-    if hasattr(response, "prefix"):
+    if flight.peeked:
         answer = provider.streams.present(Handover(flight, provider))
     else:
         answer = response
-        flight.finish(*provider.bill(response, flight.candidate, call.request), False)
+        try:
+            nano, usage = provider.bill(response, flight.candidate, call.request)
+        except Exception:
+            # The answer is an object of somebody else's making; reading it must not cost the caller the answer.
+            log.exception(
+                "the usage of an answer of %r could not be read; an estimate is settled", flight.candidate.name
+            )
+            usage = Usage(call.request.estimate, 0, exact=False)
+            nano = flight.price(usage)
+        flight.finish(nano, usage, False)
     attach(answer, call.result)
     return answer
 
@@ -110,6 +122,7 @@ class Handover:
         """Settle the broken attempt. None: the next deployment should answer; else what to raise."""
         self.done = self.waiting = True
         self.guard.ended()
+        self.guard.drop()
         text = self.kind.text(self.source)
         usage = self._so_far(text)
         failure = self.kind.translate(error, self.guard)

@@ -41,7 +41,8 @@ def worst_prices(candidate: Candidate, request: Request, input_tokens: int) -> t
         if input_tokens > threshold:
             price_in, price_out = max(price_in, above_in), max(price_out, above_out)
     if request.cache_marks and facts.cache_write_price:
-        price_in = max(price_in, facts.cache_write_price * LONG_CACHE)
+        dearer = max(1.0, facts.cache_write_price / candidate.input_price) if candidate.input_price else 1.0
+        price_in = max(price_in * dearer, facts.cache_write_price) * LONG_CACHE
     if request.needs & cap.AUDIO_INPUT:
         price_in = max(price_in, facts.audio_input_price or 0.0)
     if request.needs & cap.AUDIO_OUTPUT:

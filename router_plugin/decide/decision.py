@@ -39,6 +39,8 @@ class Situation:
 def decide(pool: Selection, at: Situation) -> Decision:
     """Order the candidates that may take the request, best first; say of every other one why not."""
     policy, request, rejections = at.policy, at.request, [*pool.excluded]
+    if at.limit is not None and at.limit < 0:
+        at.limit = 0  # an overrun: only what is free fits
     if policy.max_cost is not None and (at.limit is None or policy.max_cost * 1e9 <= at.limit):
         at.limit, at.limit_name = policy.max_cost * 1e9 * (1 + 1e-12), "max_cost"  # a hair for binary noise
     candidates = constraints.capable(pool, request, rejections)

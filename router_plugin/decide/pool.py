@@ -58,7 +58,7 @@ def _candidate(index: int, deployment: Deployment, facts: ModelFacts, quality: f
         priced=priced,
         input_price=base_in,
         output_price=base_out,
-        guard_input=max(base_in, writes) if provider in SELF_CACHING else base_in,
+        guard_input=max(base_in, facts.cache_read_price or 0.0, writes if provider in SELF_CACHING else 0.0),
         guard_output=max(base_out, facts.reasoning_price or 0.0),
         tier_from=facts.tiers[0][0] if facts.tiers else UNBOUNDED,
         blend=(3 * base_in + base_out) * _BLEND_USD,

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..errors import SpecError
-from ..records import UNBOUNDED, Request
+from ..records import UNBOUNDED, Request, output_cap
 from ..spec import capability as cap
 
 # Chat templates add a few tokens a message; a tool list brings the provider's own system prompt (Anthropic: up to
@@ -68,7 +68,9 @@ class _Tally:
     def value(self, value: Any) -> None:
         """Anything that is sent as JSON: tool schemas, arguments, unknown parts."""
         try:
-            self.text(json.dumps(value, ensure_ascii=False, default=str))
+            text = json.dumps(value, ensure_ascii=False, default=str)
+            self.cache_marks |= '"cache_control"' in text
+            self.text(text)
         except (TypeError, ValueError, RecursionError):
             self.unbounded = True
 
@@ -230,8 +232,3 @@ def _sized(
         {"user": user, "extra": extra, "metadata": kwargs["metadata"] if "metadata" in kwargs else None},
         {},
     )
-
-
-def output_cap(*spellings: Any) -> int | None:
-    """The caller's own cap on output tokens: the lower of its two spellings; nonsense is left to the provider."""
-    return min((value for value in spellings if type(value) is int and value > 0), default=None)

@@ -7,6 +7,7 @@ dicts). A returned iterator, sync or async, is a stream.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import time
 from collections import deque
 from collections.abc import Callable
@@ -66,7 +67,7 @@ class FunctionProvider:
                 if output_text(chunk):
                     break
             ttft = time.monotonic() - started
-            return Answered(PeekedSource(source, prefix, guard, ttft), ttft)
+            return Answered(PeekedSource(source, prefix, guard, ttft), ttft, True)
         except Exception as error:
             return failed(error, time.time(), guard.fired, guard.status)
         finally:
@@ -95,7 +96,7 @@ class FunctionProvider:
                 if output_text(chunk):
                     break
             ttft = time.monotonic() - started
-            return Answered(PeekedSource(source, prefix, guard, ttft), ttft)
+            return Answered(PeekedSource(source, prefix, guard, ttft), ttft, True)
         except asyncio.CancelledError:
             if guard.ours():
                 late = TimeoutError(f"no answer within {attempt.timeout_s:.3g} s")
@@ -172,6 +173,9 @@ class FunctionStream:
             raise
         except Exception as error:
             return over.mend(error)
+        except BaseException:
+            over.abandon()
+            raise
         over.source.chunks.append(chunk)
         return chunk
 
@@ -228,8 +232,8 @@ class AsyncFunctionStream:
         close = getattr(self._handover.source.stream, "aclose", None) or getattr(
             self._handover.source.stream, "close", None
         )
-        if callable(close):
-            await close()
+        if callable(close) and inspect.isawaitable(closing := close()):
+            await closing
 
     async def __aenter__(self) -> AsyncFunctionStream:
         return self

@@ -10,7 +10,7 @@ import asyncio
 import time
 from typing import Any
 
-from ..records import Answered, Attempt, Failed, Request
+from ..records import Answered, Attempt, Failed, Request, output_cap
 from . import catalog
 from .streams import LitellmStreams, Peeked, apeek, peek
 from .tap import INSIDE, TAP, WATCHDOG, AsyncGuard, Guard
@@ -72,7 +72,7 @@ class LitellmProvider:
                 return _checked(response, attempt, guard)
             peeked = peek(response, attempt, guard, started)
             answered = isinstance(peeked, Peeked)
-            return Answered(peeked, peeked.ttft_s) if isinstance(peeked, Peeked) else peeked
+            return Answered(peeked, peeked.ttft_s, True) if isinstance(peeked, Peeked) else peeked
         except Exception as error:
             return _failed(error, attempt, guard)
         finally:
@@ -103,7 +103,7 @@ class LitellmProvider:
                 return _checked(response, attempt, guard)
             peeked = await apeek(response, attempt, guard, started)
             answered = isinstance(peeked, Peeked)
-            return Answered(peeked, peeked.ttft_s) if isinstance(peeked, Peeked) else peeked
+            return Answered(peeked, peeked.ttft_s, True) if isinstance(peeked, Peeked) else peeked
         except asyncio.CancelledError as error:
             if guard.ours():
                 return _failed(error, attempt, guard)
@@ -152,6 +152,8 @@ def request_kwargs(attempt: Attempt) -> tuple[dict[str, Any], str | None]:
         kwargs["extra_headers"] = {**(kwargs.get("extra_headers") or {}), **deployment.extra_headers}
     if attempt.cap is not None:
         kwargs["max_completion_tokens" if "max_completion_tokens" in kwargs else "max_tokens"] = attempt.cap
+    elif "max_tokens" in kwargs and "max_completion_tokens" in kwargs:
+        _one_cap(kwargs)
     if attempt.timeout_s > _LITELLM_TIMEOUT_S:
         kwargs["timeout"] = 60.0 * (attempt.timeout_s // 60 + 2)
     if attempt.stream:
@@ -162,6 +164,13 @@ def request_kwargs(attempt: Attempt) -> tuple[dict[str, Any], str | None]:
     if attempt.candidate.own_price and attempt.candidate.priced:
         return kwargs, catalog.price_in_callbacks(kwargs, attempt.candidate)
     return kwargs, None
+
+
+def _one_cap(kwargs: dict[str, Any]) -> None:
+    """Two spellings of the output cap: the lower one counts, whichever of them the provider obeys."""
+    cap = output_cap(kwargs["max_tokens"], kwargs["max_completion_tokens"])
+    if cap is not None:
+        kwargs["max_tokens"] = kwargs["max_completion_tokens"] = cap
 
 
 def _secret(value: str, deployment: str) -> str:

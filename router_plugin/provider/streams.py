@@ -244,9 +244,14 @@ def routed_stream_class() -> type:
                 chunk = _inside(over.guard, read, source) if over.waiting else read(source)
             except StopIteration:
                 over.finish()
+                over.guard.drop()
                 raise
             except Exception as error:
                 return over.mend(error)
+            except BaseException:
+                over.abandon()
+                over.guard.drop()
+                raise
             choices = chunk.choices
             if choices and choices[0].finish_reason and _incomplete(source, chunk):
                 return over.mend(_reported(source, EOFError(NO_END)))
@@ -265,6 +270,7 @@ def routed_stream_class() -> type:
                 chunk = await (_ainside(over.guard, aread, source) if over.waiting else aread(source))
             except StopAsyncIteration:
                 over.finish()
+                over.guard.drop()
                 raise
             except Exception as error:
                 return await over.amend(error)

@@ -92,16 +92,18 @@ def cost_of(candidate: Candidate, usage: Usage) -> float:
 
     litellm's convention: ``prompt_tokens`` include what was read from and written to a cache.
     """
-    facts = candidate.facts
+    facts, scale = candidate.facts, 1.0
     price_in, price_out = candidate.input_price, candidate.output_price
     for threshold, above_in, above_out in facts.tiers:
         if usage.input_tokens > threshold:
             price_in, price_out = above_in, above_out
+            scale = above_in / candidate.input_price if candidate.input_price else 1.0
     cached = min(usage.cached_tokens, usage.input_tokens)
     written = min(usage.cache_write_tokens, usage.input_tokens - cached)
     audio = min(usage.audio_input_tokens, usage.input_tokens - cached - written)
     cost = (usage.input_tokens - cached - written - audio) * price_in
-    cost += cached * _or(facts.cache_read_price, price_in) + written * _or(facts.cache_write_price, price_in)
+    cost += cached * _or(facts.cache_read_price, price_in, scale)
+    cost += written * _or(facts.cache_write_price, price_in, scale)
     cost += audio * _or(facts.audio_input_price, price_in)
     spoken = min(usage.audio_output_tokens, usage.output_tokens)
     thought = min(usage.reasoning_tokens, usage.output_tokens - spoken)
@@ -109,8 +111,8 @@ def cost_of(candidate: Candidate, usage: Usage) -> float:
     return cost + spoken * _or(facts.audio_output_price, price_out) + thought * _or(facts.reasoning_price, price_out)
 
 
-def _or(price: float | None, default: float) -> float:
-    return default if price is None else price
+def _or(price: float | None, default: float, scale: float = 1.0) -> float:
+    return default if price is None else price * scale
 
 
 def tokens_of_text(text: str) -> int:
@@ -140,19 +142,23 @@ def output_text(answer: Any) -> str:
 
 
 def bill(response: Any, candidate: Candidate, request: Request) -> tuple[int, Usage]:
-    """What an answer cost in nano-dollars, and its usage.
+    """What an answer cost in nano-dollars, and its usage: usage × prices, or an estimate from the text.
 
-    litellm's own figure where the answer has one and the deployment declares no price; else usage × prices; else an
-    estimate from the text.
+    litellm's own figure counts where the deployment declares no price: as it is where we know none either, or where a
+    service tier was asked for; else where it is higher (it knows of searches and the like). What a request can make
+    litellm believe never lowers what a budget is charged.
     """
     usage = read_usage(response)
     if usage is None:
         usage = Usage(request.estimate, tokens_of_text(output_text(response)), exact=False)
-    elif not candidate.own_price:
+    if usage.exact and not candidate.own_price:
         hidden = getattr(response, "_hidden_params", None)
         cost = hidden["response_cost"] if hidden.__class__ is dict and "response_cost" in hidden else None
         if isinstance(cost, (int, float)) and 0 < cost < 1e9:
-            return round(cost * 1e9), usage
+            theirs = round(cost * 1e9)
+            if not candidate.priced or request.service_tier is not None:
+                return theirs, usage
+            return max(theirs, round(cost_of(candidate, usage))), usage
     return round(cost_of(candidate, usage)), usage
 
 

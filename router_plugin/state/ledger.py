@@ -178,7 +178,9 @@ class Ledger:
         wall, worst = self._wall(), None
         with self._lock:
             for index, key in enumerate(keys):
-                account = self._accounts[index].get(key) or Account(self.budgets[index], wall)
+                account = self._accounts[index].get(key)
+                if account is None or (account.end is not None and wall >= account.end):
+                    account = Account(self.budgets[index], wall)
                 refusal = self._refuse(index, key, account, wall)
                 if worst is None or refusal.left < worst.left:
                     worst = refusal

@@ -22,11 +22,14 @@ from stage import LoopbackProvider, warm_up
 @pytest.fixture(scope="package", autouse=True)
 def _warm() -> Iterator[None]:
     """The first call of a process carries seconds of litellm's lazy imports: no deadline is tested with them. And what
-    was imported is out of the garbage collector's sight, so that a test may collect often."""
+    was imported is out of the garbage collector's sight, so that a test may collect often; it runs only when a test asks
+    for it, because a stream that is collected inside httpcore's pool lock stops the process (tested on its own)."""
     warm_up()
     gc.collect()
     gc.freeze()
+    gc.disable()
     yield
+    gc.enable()
     gc.unfreeze()
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import gc
 import sys
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from types import SimpleNamespace
 from typing import Any
 
 import anyio
+import httpcore
+import httpx
 import litellm
 import pytest
 from stage import HI, MODES, PRICE, FakeClock, Says, ask, both_wires, four_modes, go, in_subprocess, let_go
@@ -617,8 +620,6 @@ def test_exhausted_and_closed_and_dropped_is_one_end(p: LoopbackProvider) -> Non
 
 def test_ended_by_two_threads_at_once_is_one_end() -> None:
     """One thread reads a stream to its end while another closes it."""
-    import threading
-
     for _ in range(200):
         r = plain_router()
         got = r.wrap(lambda model, messages, **kw: iter([chunk("a"), chunk("b")]))("router", HI, stream=True)
@@ -635,3 +636,81 @@ def test_ended_by_two_threads_at_once_is_one_end() -> None:
         got.close()
         thread.join()
         nothing_held(r)
+
+
+# --------------------------------------------------------------------------- and the connection goes back
+
+
+@both_wires
+@pytest.mark.parametrize("mode", MODES[2:])
+@pytest.mark.parametrize("how", ["read to its end", "broken and restarted", "closed"])
+def test_a_stream_that_has_ended_has_given_its_connection_back(
+    p: LoopbackProvider, monkeypatch: pytest.MonkeyPatch, wire: str, mode: str, how: str
+) -> None:
+    """litellm leaves Anthropic's responses open until they are collected: a connection is then lost for as long."""
+    client = httpx.AsyncClient if mode.startswith("async") else httpx.Client
+    send, seen = client.send, []
+    if mode.startswith("async"):
+
+        async def watched(self: Any, *args: Any, **kwargs: Any) -> Any:
+            seen.append(await send(self, *args, **kwargs))
+            return seen[-1]
+    else:
+
+        def watched(self: Any, *args: Any, **kwargs: Any) -> Any:
+            seen.append(send(self, *args, **kwargs))
+            return seen[-1]
+
+    monkeypatch.setattr(client, "send", watched)
+    for name in ("m", "n"):
+        p.model(name, "one two three four")
+    if how.startswith("broken"):
+        p.always("m", lb.StreamError(after_chunks=2))
+    r = router(p, "m", "n", wire=wire, midstream="restart")
+    if how != "closed":
+        told = ask(mode, r, max_tokens=50)
+        told.answered()
+    elif mode.startswith("async"):
+
+        async def main() -> None:
+            got = await r.acompletion(messages=HI, max_tokens=50, stream=True)
+            await got.__anext__()
+            await got.aclose()
+
+        go(main())
+    else:
+        r.completion(messages=HI, max_tokens=50, stream=True).close()
+    assert seen
+    assert all(response.is_closed for response in seen)
+
+
+def test_a_collected_stream_never_stops_the_thread_that_was_collecting(
+    p: LoopbackProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The garbage collector may run inside httpcore's pool, under a lock that closing a response takes as well. A
+    stream that was read to its end (Anthropic's stays open in litellm) must not be closed there."""
+    p.model("m", "one two three four")
+    r = router(p, wire="anthropic")
+    made = httpcore._synchronization.Event.__init__
+
+    def collecting(self: Any) -> None:
+        made(self)
+        gc.collect()
+
+    ask("sync stream", r, max_tokens=50).answered()
+    threading.Event().wait(0.5)  # litellm's logging thread holds on to it for 0.2 s
+    monkeypatch.setattr(httpcore._synchronization.Event, "__init__", collecting)
+    thread = threading.Thread(target=ask, args=("sync stream", r), kwargs={"timeout": 5}, daemon=True)
+    thread.start()
+    thread.join(3)
+    alive = thread.is_alive()
+    monkeypatch.undo()
+    frame = sys._current_frames().get(thread.ident or 0)
+    while alive and frame is not None:  # free it, or every later test of this process would wait for that lock too
+        pool = frame.f_locals.get("self")
+        if isinstance(pool, httpcore.ConnectionPool) and pool._optional_thread_lock._lock.locked():
+            pool._optional_thread_lock._lock.release()
+        frame = frame.f_back
+    thread.join(3)
+    assert not thread.is_alive()
+    assert not alive, "the thread waits for a lock that it holds itself"

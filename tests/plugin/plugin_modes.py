@@ -15,7 +15,7 @@ from litellm.integrations.custom_logger import CustomLogger
 from litellm.litellm_core_utils.logging_worker import GLOBAL_LOGGING_WORKER
 from litellm.litellm_core_utils.thread_pool_executor import executor
 
-from router_plugin import Deployment, RouteResult, Router
+from router_plugin import Deployment, Router, RouteResult
 from router_plugin.testing.loopback import LoopbackProvider
 
 MESSAGES = [{"role": "user", "content": "How many moons has Mars?"}]

@@ -31,7 +31,7 @@ from plugin_modes import (
     make_router,
 )
 
-from router_plugin import Deployment, RouteResult, Router, install
+from router_plugin import Deployment, Router, RouteResult, install
 from router_plugin.testing.loopback import (
     CutStream,
     EmptyStream,

@@ -9,7 +9,7 @@ import pytest
 from plugin_modes import REPLIES
 from pydantic import BaseModel
 
-from router_plugin import RouteResult, Router, install
+from router_plugin import Router, RouteResult, install
 from router_plugin.testing.loopback import LoopbackProvider, Status
 
 QUESTION = "How many moons has Mars?"

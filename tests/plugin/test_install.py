@@ -35,7 +35,7 @@ from plugin_modes import (
     make_router,
 )
 
-from router_plugin import Installation, RouteResult, Router, SpecError, install
+from router_plugin import Installation, Router, RouteResult, SpecError, install
 from router_plugin.testing.loopback import LoopbackProvider, Status
 
 _LISTS = ("callbacks", "input_callback", "success_callback", "failure_callback", "service_callback")
@@ -205,7 +205,7 @@ def _walk(error: BaseException) -> None:
 
 
 def _survives(action: Callable[[], Any]) -> bool:
-    """Whether the interpreter lives through it: tried in a forked child, because one that does not takes pytest along."""
+    """Whether the interpreter lives through it; in a forked child, because one that does not takes pytest along."""
     child = os.fork()
     if child == 0:
         try:

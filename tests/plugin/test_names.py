@@ -31,8 +31,8 @@ from router_plugin import (
     BudgetExceededError,
     Deployment,
     NoCandidateError,
-    RouteResult,
     Router,
+    RouteResult,
     RouterStringError,
     SpecError,
     install,
@@ -126,7 +126,7 @@ async def test_an_unknown_router_is_an_error_that_lists_the_known_ones(
 ) -> None:
     with (
         install(make_router(p), make_router(p, "sales")),
-        pytest.raises(SpecError, match="unknown router 'suport'.*did you mean 'support'.*known: sales, support"),
+        pytest.raises(SpecError, match=r"unknown router 'suport'.*did you mean 'support'.*known: sales, support"),
     ):
         await complete(mode, name)
     assert p.calls() == 0
@@ -205,7 +205,7 @@ def test_a_model_part_means_the_model_at_all_its_providers(p: LoopbackProvider) 
 async def test_an_unlisted_name_in_models_is_an_error_that_lists_the_known_ones(
     installed: Router, p: LoopbackProvider
 ) -> None:
-    with pytest.raises(SpecError, match="unknown model 'smal'.*openai/small, openai/big"):
+    with pytest.raises(SpecError, match=r"unknown model 'smal'.*openai/small, openai/big"):
         await complete(SYNC, models=["smal"])
     with pytest.raises(SpecError, match=r"unknown model 'sm\*'"):
         await complete(SYNC, models=["sm*"])
@@ -511,7 +511,7 @@ async def test_each_tag_of_a_chain_spends_its_own_routers_budget(p: LoopbackProv
 async def test_a_chain_through_a_router_that_is_not_installed_is_refused_as_a_whole(
     installed: Router, p: LoopbackProvider
 ) -> None:
-    with pytest.raises(SpecError, match="unknown router 'gone'; known: support"):
+    with pytest.raises(SpecError, match=r"unknown router 'gone'; known: support"):
         await complete(SYNC, "router/support->router/gone")
     assert p.calls() == 0
 
@@ -585,7 +585,7 @@ def nest(p: LoopbackProvider, monkeypatch: pytest.MonkeyPatch) -> Any:
 async def test_calls_made_inside_an_attempt_are_not_intercepted(
     nest: Any, p: LoopbackProvider, mode: Mode, endpoint: Any
 ) -> None:
-    handler, outer = nest(model="openai/small", **endpoint)
+    _, outer = nest(model="openai/small", **endpoint)
     with install(outer, intercept="all"):
         heard = await complete(mode, "router/outer")
     assert heard.text == REPLIES["small"]
@@ -616,7 +616,7 @@ async def test_the_answer_of_a_call_inside_an_attempt_is_no_routed_answer(
 async def test_our_keywords_of_a_call_inside_an_attempt_are_taken_out_and_not_obeyed(
     nest: Any, p: LoopbackProvider, mode: Mode, endpoint: Any
 ) -> None:
-    handler, outer = nest(model="openai/small", max_cost=1e-12, extra={"a": 1}, routing={}, **endpoint)
+    _, outer = nest(model="openai/small", max_cost=1e-12, extra={"a": 1}, routing={}, **endpoint)
     with install(outer):
         heard = await complete(mode, "router/outer")
     assert heard.text == REPLIES["small"]
@@ -628,8 +628,8 @@ async def test_our_keywords_of_a_call_inside_an_attempt_are_taken_out_and_not_ob
 async def test_a_provider_that_names_a_router_gets_a_clear_error(
     nest: Any, p: LoopbackProvider, mode: Mode, name: str
 ) -> None:
-    handler, outer = nest(model=name)
-    with install(outer), pytest.raises(Exception, match="never routed again.*Name a concrete model") as caught:
+    _, outer = nest(model=name)
+    with install(outer), pytest.raises(Exception, match=r"never routed again.*Name a concrete model") as caught:
         await complete(mode, "router/outer")
     assert RouteResult.of(caught.value) is not None
     assert p.calls() == 0

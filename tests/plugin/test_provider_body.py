@@ -26,7 +26,7 @@ from plugin_modes import (
 )
 from pydantic import BaseModel
 
-from router_plugin import Deployment, RouteResult, Router, SpecError, install
+from router_plugin import Deployment, Router, RouteResult, SpecError, install
 from router_plugin.testing.loopback import (
     CutBody,
     CutHeaders,
@@ -311,7 +311,7 @@ FAULTS: dict[str, Fault] = {
 async def test_an_attempt_is_one_request(p: LoopbackProvider, mode: Mode, model: str, fault: str) -> None:
     """Neither the SDKs, nor litellm, nor its HTTP handlers ask again behind our back."""
     p.always(model, FAULTS[fault])
-    with install(make_router(p, "support", [model])), pytest.raises(Exception) as caught:  # noqa: PT011
+    with install(make_router(p, "support", [model])), pytest.raises(Exception) as caught:
         await complete(mode, **ONE_ATTEMPT)
     result = RouteResult.of(caught.value)
     assert result is not None

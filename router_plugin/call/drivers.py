@@ -8,7 +8,7 @@ from ..clock import Clock
 from ..provider.port import Provider
 from ..records import Wait
 from .inflight import InFlight
-from .plan import Plan
+from .plan import Carried, Plan
 
 
 def run(steps: Plan, provider: Provider, clock: Clock) -> InFlight:
@@ -24,6 +24,8 @@ def run(steps: Plan, provider: Provider, clock: Clock) -> InFlight:
                 sent = provider.call(step)  # type: ignore[arg-type]
     except StopIteration as done:
         return done.value  # type: ignore[no-any-return]
+    except Carried as carried:
+        raise carried.error from None
     except BaseException:
         steps.close()
         raise
@@ -42,6 +44,8 @@ async def arun(steps: Plan, provider: Provider, clock: Clock) -> InFlight:
                 sent = await provider.acall(step)  # type: ignore[arg-type]
     except StopIteration as done:
         return done.value  # type: ignore[no-any-return]
+    except Carried as carried:
+        raise carried.error from None
     except BaseException:
         steps.close()
         raise

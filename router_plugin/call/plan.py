@@ -30,6 +30,13 @@ _BUDGET_POLL_S = 0.02
 Plan = Generator["Attempt | Wait", "Answered | Failed | None", InFlight]
 
 
+class Carried(Exception):
+    """A StopIteration on its way through generators, to whom it means something else; drivers raise it as itself."""
+
+    def __init__(self, error: StopIteration) -> None:
+        self.error = error
+
+
 def plan(call: Call) -> Plan:
     """Attempts until one answers. May be entered again after a stream broke: it goes on where it stood.
 
@@ -205,10 +212,8 @@ def budget_error(refusal: Any, rejected: dict[str, str]) -> BudgetExceededError:
 
 def _told(call: Call, error: BaseException) -> BaseException:
     """The provider's own exception, with a note for every earlier attempt."""
-    if isinstance(error, (StopIteration, StopAsyncIteration)):  # means something else to a generator and its driver
-        wrapped = RuntimeError(f"an attempt raised {type(error).__name__}")
-        wrapped.__cause__ = error
-        error = wrapped
+    if isinstance(error, StopIteration):
+        return Carried(error)
     records = call.result.attempts
     if len(records) > 1:
         note = "router_plugin attempts: " + "; ".join(f"{r.deployment}: {r.error or r.outcome}" for r in records)

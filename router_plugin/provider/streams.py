@@ -270,7 +270,7 @@ def routed_stream_class() -> type:
                 chunk = await (_ainside(over.guard, aread, source) if over.waiting else aread(source))
             except StopAsyncIteration:
                 over.finish()
-                over.guard.drop()
+                await over.guard.close()
                 raise
             except Exception as error:
                 return await over.amend(error)
@@ -290,8 +290,7 @@ def routed_stream_class() -> type:
         async def aclose(self) -> None:
             over = self._handover
             over.abandon()
-            if over.guard.response is not None:
-                await over.guard.response.aclose()
+            await over.guard.close()
             await CustomStreamWrapper.aclose(over.source)
 
         def __enter__(self) -> Any:

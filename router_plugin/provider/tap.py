@@ -123,6 +123,11 @@ class AsyncGuard(Guard):
             self.handle.cancel()
             self.handle = None
 
+    async def close(self) -> None:
+        """Give the connection back."""
+        if self.response is not None and not self.response.is_closed:
+            await self.response.aclose()
+
     def drop(self) -> None:
         """Give the connection back from wherever we are (the garbage collector, another thread)."""
         response = self.response

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
 # supports_* of litellm take the same two first arguments; these are asked by more than one framework or by litellm.
 _PREFIX = "supports_"
-_NOT_OF_MODELS = ("supports_httpx_timeout",)
+# What litellm may call the provider of a router's name: its own rule's answer, or the name's first part.
+_PROVIDERS = ("router", "router_plugin")
+_AS_SECOND = tuple((provider,) for provider in _PROVIDERS)
+_NOT_OF_MODELS = ("supports_httpx_timeout", "supports_factory")
 
 
 # litellm's question → the capability it asks about, for deployments that declare what litellm does not know.
@@ -55,8 +58,8 @@ class Answers:
             "validate_environment": self.validate_environment,
             "token_counter": self.token_counter,
         }
-        for name in dir(litellm):
-            if name.startswith(_PREFIX) and name not in _NOT_OF_MODELS and callable(getattr(litellm, name)):
+        for name in {*dir(litellm), *dir(litellm.utils)}:  # litellm loads its names late: it does not list them all
+            if name.startswith(_PREFIX) and name not in _NOT_OF_MODELS and hasattr(litellm, name):
                 entries[name] = self.supports
         return entries
 
@@ -65,13 +68,13 @@ class Answers:
         model = kwargs["model"] if "model" in kwargs else args[0] if args else None
         named = kwargs["custom_llm_provider"] if "custom_llm_provider" in kwargs else None
         if (
-            named != "router"
-            and args[1:2] != ("router",)
+            named not in _PROVIDERS
+            and args[1:2] not in _AS_SECOND
             and not (model.__class__ is str and (model[:6] == "router" or "->" in model or "@" in model))
         ):
             return None  # litellm asks these of itself on every call: told by comparisons alone
         provider = named or (args[1] if len(args) > 1 else None)
-        if provider == "router" and isinstance(model, str) and not routes(model):
+        if provider in _PROVIDERS and isinstance(model, str) and not routes(model):
             model = f"router/{model}"
         if not routes(model):
             return None

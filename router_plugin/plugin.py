@@ -29,7 +29,8 @@ from .spec.deployment import normalise_model
 from .spec.strings import routes
 from .surface import ASKING, OURS
 
-_PROVIDER = "router"
+# Not "router": litellm splits a name whose first part is a provider, and a bare "router" has no second part.
+_PROVIDER = "router_plugin"
 # What litellm's get_llm_provider is told: a superset of `routes`, which has the last word.
 _RULES = [
     {

@@ -80,7 +80,9 @@ class RouteResult:
             return found
         hidden = getattr(source, "_hidden_params", None)
         found = hidden.get("route_result") if isinstance(hidden, Mapping) else None
-        return found if isinstance(found, RouteResult) else RECENT.find(source)
+        if not isinstance(found, RouteResult):
+            found = RECENT.find(source) or _wrapped_record(source)
+        return found
 
     @property
     def request_id(self) -> str:
@@ -196,6 +198,16 @@ class RouteResult:
 
 # The newest record of this context: litellm's bridges make a new answer object of the one that carries it.
 LATEST: ContextVar[RouteResult | None] = ContextVar("router_plugin_latest", default=None)
+
+
+def _wrapped_record(source: Any) -> RouteResult | None:
+    """The record of a stream that one of litellm's own wrappers holds."""
+    inside = getattr(source, "__dict__", None)
+    for value in inside.values() if isinstance(inside, dict) else ():
+        found = getattr(value, "__dict__", {}).get("route_result")
+        if isinstance(found, RouteResult):
+            return found
+    return None
 
 
 class _Recent:

@@ -123,6 +123,16 @@ class LitellmProvider:
     bill = staticmethod(bill)
 
 
+# litellm.num_retries, set for a whole process, outranks num_retries=0 of a call, but not a policy of no retries.
+_NO_RETRIES = {"DefaultRetries": 0}
+
+
+def litellm_retries() -> bool:
+    import litellm
+
+    return bool(litellm.num_retries)
+
+
 def _until_first(attempt: Attempt) -> float:
     if attempt.stream and attempt.ttft_timeout_s is not None:
         return min(attempt.timeout_s, attempt.ttft_timeout_s)
@@ -158,6 +168,8 @@ def request_kwargs(attempt: Attempt) -> tuple[dict[str, Any], str | None]:
         kwargs["timeout"] = 60.0 * (attempt.timeout_s // 60 + 2)
     if attempt.stream:
         kwargs["stream_options"] = {**(kwargs.get("stream_options") or {}), "include_usage": True}
+    if litellm_retries():
+        kwargs["retry_policy"] = _NO_RETRIES
     tools = kwargs.get("tools")
     if tools and not any(isinstance(tool, dict) and tool.get("type") == "mcp" for tool in tools):
         kwargs[_SKIP_MCP] = True  # without it any tool makes litellm import the `mcp` package

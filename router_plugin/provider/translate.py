@@ -64,6 +64,7 @@ _NOT_SENT = (
     "gaierror",
     "ClientConnectorError",
 )
+_RESETS = ("ConnectionResetError", "ServerDisconnectedError", "ClientOSError", "ReadError", "RemoteProtocolError")
 _CONNECTION_WORDS = ("connection error", "connection refused", "connection reset", "server disconnected", "peer closed")
 _WINDOW_WORDS = ("context_length_exceeded", "maximum context length", "prompt is too long", "context window")
 _UNSUPPORTED_WORDS = ("unsupported parameter", "unsupported value", "does not support", "not supported")
@@ -84,9 +85,16 @@ def failed(error: BaseException, wall: float, timed_out: bool = False, http_stat
     if http_status is not None and http_status < 400 and kind in ("bad_request", "unknown"):
         kind = "bad_answer"  # the answer came and could not be read
     wait = wait_wanted(_headers(error), message, wall) if kind in ("rate_limit", "overloaded", "quota") else None
-    unsent = any(name in _NOT_SENT for name in chain) or "connection refused" in message.lower()
+    unsent = _unsent(chain, message.lower())
     billed = kind in ("timeout", "connection", "bad_answer") and not unsent and status not in (401, 403, 404, 429)
     return Failed(error, kind, billed, wait, status)
+
+
+def _unsent(chain: list[str], message: str) -> bool:
+    """Whether the request never reached the provider. A reset did reach it, whatever an async client calls it."""
+    if any(name in _RESETS for name in chain) or "reset by peer" in message:
+        return False
+    return any(name in _NOT_SENT for name in chain) or "connection refused" in message
 
 
 def _unwrapped(error: BaseException) -> BaseException:

@@ -94,22 +94,17 @@ async def test_nothing_of_ours_is_in_the_body(p: LoopbackProvider, mode: Mode, m
     assert "canary" not in json.dumps([only(p).body, only(p).headers])
 
 
-@four_modes
 @pytest.mark.parametrize("keyword", OURS)
-async def test_each_of_our_keywords_is_taken_out(
-    installed: Router, p: LoopbackProvider, mode: Mode, keyword: str
-) -> None:
-    await complete(mode, **{keyword: OURS[keyword]})
-    assert keyword not in json.dumps(only(p).body)
+async def test_each_of_our_keywords_is_taken_out(installed: Router, p: LoopbackProvider, keyword: str) -> None:
+    await complete(SYNC, **{keyword: OURS[keyword]})
+    await complete(ASYNC_STREAM, **{keyword: OURS[keyword]})
+    assert not any(keyword in json.dumps(seen.body) for seen in p.requests)
 
 
 @four_modes
-@pytest.mark.parametrize("keyword", OURS)
-async def test_our_keywords_given_as_none_are_taken_out_too(
-    installed: Router, p: LoopbackProvider, mode: Mode, keyword: str
-) -> None:
-    await complete(mode, **{keyword: None})
-    assert keyword not in only(p).body
+async def test_our_keywords_given_as_none_are_taken_out_too(installed: Router, p: LoopbackProvider, mode: Mode) -> None:
+    await complete(mode, **dict.fromkeys(OURS))
+    assert not set(OURS) & set(only(p).body)
 
 
 @four_modes
@@ -166,7 +161,7 @@ PASSES: dict[str, dict[str, Any]] = {
 }
 
 
-@four_modes
+@pytest.mark.parametrize("mode", [SYNC, ASYNC_STREAM], ids=str)
 @pytest.mark.parametrize("what", PASSES)
 async def test_what_the_caller_says_to_the_provider_passes_unchanged(
     installed: Router, p: LoopbackProvider, mode: Mode, what: str
@@ -175,6 +170,16 @@ async def test_what_the_caller_says_to_the_provider_passes_unchanged(
     usage = {"stream_options": {"include_usage": True}} if mode.stream else {}
     plain = await plain_body(mode, p, **kwargs, **usage)
     await complete(mode, **kwargs, extra={"team": "x"})
+    assert only(p).body == plain
+
+
+@four_modes
+async def test_everything_at_once_passes_unchanged(installed: Router, p: LoopbackProvider, mode: Mode) -> None:
+    kinds = ("tools", "response_format", "seed", "sampling", "user", "stop", "logit_bias", "n", "unknown keywords")
+    kwargs = {"max_tokens": 77, **{key: value for kind in kinds for key, value in PASSES[kind].items()}}
+    usage = {"stream_options": {"include_usage": True}} if mode.stream else {}
+    plain = await plain_body(mode, p, **kwargs, **usage)
+    await complete(mode, **kwargs, **OURS)
     assert only(p).body == plain
 
 
@@ -252,6 +257,17 @@ async def test_the_callers_own_objects_are_not_edited(installed: Router, p: Loop
     before = json.dumps(given)
     await complete(Mode(False, True), **given)
     assert json.dumps(given) == before
+
+
+@four_modes
+async def test_litellms_mock_response_answers_without_a_request(
+    installed: Router, p: LoopbackProvider, mode: Mode
+) -> None:
+    """Applications test themselves with it."""
+    heard = await complete(mode, mock_response="two, they say")
+    assert heard.text == "two, they say"
+    assert heard.result.deployment == "openai/big"
+    assert p.calls() == 0
 
 
 # --------------------------------------------------------------------------- streams and their usage

@@ -7,6 +7,7 @@ as far as they are known.
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -50,18 +51,23 @@ class Answers:
     def __init__(self, host: Any) -> None:
         self._host = host
 
-    def of(self, litellm: Any) -> dict[str, Callable[..., Any]]:
-        """litellm's function name → entry, for everything that can be asked about a model."""
-        entries: dict[str, Callable[..., Any]] = {
-            "get_model_info": self.get_model_info,
-            "get_supported_openai_params": self.get_supported_openai_params,
-            "validate_environment": self.validate_environment,
-            "token_counter": self.token_counter,
+    def of(self, litellm: Any) -> list[tuple[Any, Callable[..., Any]]]:
+        """(litellm's function, entry), for everything that can be asked about a model."""
+        asked: dict[Any, Callable[..., Any]] = {
+            litellm.get_model_info: self.get_model_info,
+            litellm.get_supported_openai_params: self.get_supported_openai_params,
+            litellm.validate_environment: self.validate_environment,
+            litellm.token_counter: self.token_counter,
         }
-        for name in {*dir(litellm), *dir(litellm.utils)}:  # litellm loads its names late: it does not list them all
-            if name.startswith(_PREFIX) and name not in _NOT_OF_MODELS and hasattr(litellm, name):
-                entries[name] = self.supports
-        return entries
+        for module in (litellm.utils, litellm):  # litellm loads its names late and does not list them all
+            for name in dir(module):
+                if (
+                    name.startswith(_PREFIX)
+                    and name not in _NOT_OF_MODELS
+                    and inspect.isfunction(getattr(module, name))
+                ):
+                    asked[getattr(module, name)] = self.supports
+        return list(asked.items())
 
     def _candidates(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Candidate, ...] | None:
         """The candidates of the addressed router; None where the question is not about a router."""
@@ -99,10 +105,12 @@ class Answers:
         merged: dict[str, Any] = {}
         for candidate in candidates:
             info = _quietly(partial(original, candidate.deployment.model)) or {}
-            for key, value in info.items():
-                merged[key] = (merged.get(key) or value) if key.startswith(_PREFIX) else merged.get(key)
+            able = {key: bool(value) for key, value in info.items() if key.startswith(_PREFIX)}
             for name, bit in _DECLARED.items():
-                merged[name] = bool(merged.get(name)) or _declares(candidate, bit) is True
+                declared = _declares(candidate, bit)
+                able[name] = able.get(name, False) if declared is None else declared
+            for key in (*info, *able):
+                merged[key] = bool(merged.get(key)) or able[key] if key in able else merged.get(key)
         facts = [candidate.facts for candidate in candidates]
         largest_input = _most([f.max_input for f in facts], max)
         largest_output = _most([f.max_output for f in facts], max)

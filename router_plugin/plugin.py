@@ -147,8 +147,8 @@ class _Host:
         for name in ("text_completion", "responses"):
             self._swap(getattr(litellm, name), _bridge)
             self._swap(getattr(litellm, f"a{name}"), _async_bridge)
-        for name, answer in answers.of(litellm).items():
-            self._swap(getattr(litellm, name), answer)
+        for function, answer in answers.of(litellm):
+            self._swap(function, answer)
         litellm.provider_list.append(_PROVIDER)  # litellm.Router takes entries of known providers only
         self._swap(rules.set_fallback_generalizations, _keep_rules)
         rules.set_fallback_generalizations(rules.get_fallback_generalization_rules())

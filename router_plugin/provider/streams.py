@@ -92,6 +92,8 @@ async def apeek(stream: Any, attempt: Attempt, guard: AsyncGuard, started: float
 
 def _prepare(stream: Any, attempt: Attempt) -> None:
     """We asked the provider for usage; where the caller did not, litellm keeps it to itself."""
+    if attempt.kwargs.get("mock_response") is not None:
+        stream.router_mocked = True  # litellm's mock streams send no finish reason and are whole
     if attempt.candidate.own_price and attempt.candidate.priced:
         stream.chunks = _PricedChunks(stream.chunks, attempt.candidate)
     asked = attempt.kwargs.get("stream_options")
@@ -130,6 +132,7 @@ def _incomplete(source: Any, chunk: Any) -> str | None:
         and source.received_finish_reason is None
         and source.intermittent_finish_reason is None
         and source.custom_llm_provider != "cached_response"
+        and not getattr(source, "router_mocked", False)
     ):
         return NO_END
     return None

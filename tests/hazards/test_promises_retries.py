@@ -8,7 +8,7 @@ import litellm
 import pytest
 from stage import HI, MODES, FakeClock, Says, ask, both_wires, four_modes, let_go, nothing_held, router, scripted
 
-from router_plugin import Budget, Deployment, Router, SpecError, install
+from router_plugin import SpecError, install
 from router_plugin.testing import loopback as lb
 from router_plugin.testing.loopback import LoopbackProvider
 
@@ -223,7 +223,7 @@ def test_two_deployments_of_one_call_never_overlap(p: LoopbackProvider) -> None:
 
 
 def test_nested_calls_are_not_routed_again(p: LoopbackProvider) -> None:
-    r = Router("r", models=[Deployment("openai/m", api_base=p.openai_base, api_key="k")], budgets=[Budget(1)])
+    r = router(p)
     inner: list[Any] = []
 
     @r.wrap

@@ -21,8 +21,9 @@ from typing import Any
 from .capabilities import Answers
 from .errors import RouterError, SpecError
 from .provider.catalog import forget_prices
+from .provider.guard import inside_attempt
 from .provider.litellm_port import PUBLIC
-from .provider.tap import TAP, inside_attempt
+from .provider.tap import TAP
 from .result import LATEST, attach
 from .router import Router
 from .spec.deployment import normalise_model

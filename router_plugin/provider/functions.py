@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..records import Answered, Attempt, Failed, Usage
-from .tap import INSIDE, TAP, WATCHDOG, AsyncGuard, Guard
+from .guard import INSIDE, AsyncGuard, Guard
+from .tap import TAP
 from .translate import failed
 from .usage import bill, field, output_text, read_usage
 
@@ -55,7 +56,7 @@ class FunctionProvider:
         if held := not TAP.pinned:
             TAP.hold()
         token = INSIDE.set(guard)
-        WATCHDOG.watch(guard)
+        guard.arm()
         try:
             answer = self._function(**_arguments(attempt))
             if not is_stream(answer):
@@ -73,7 +74,7 @@ class FunctionProvider:
         finally:
             INSIDE.reset(token)
             guard.active = False
-            WATCHDOG.forget(guard)
+            guard.ended()
             if held:
                 TAP.release()
 

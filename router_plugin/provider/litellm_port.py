@@ -12,8 +12,9 @@ from typing import Any
 
 from ..records import Answered, Attempt, Failed, Request, output_cap
 from . import catalog
+from .guard import INSIDE, AsyncGuard, Guard
 from .streams import LitellmStreams, Peeked, apeek, peek
-from .tap import INSIDE, TAP, WATCHDOG, AsyncGuard, Guard
+from .tap import TAP
 from .translate import failed
 from .usage import bill, read_usage
 
@@ -63,7 +64,7 @@ class LitellmProvider:
         if held := not TAP.pinned:
             TAP.hold()
         token = INSIDE.set(guard)
-        WATCHDOG.watch(guard)
+        guard.arm()
         answered, price = False, None
         try:
             kwargs, price = request_kwargs(attempt)
@@ -79,7 +80,7 @@ class LitellmProvider:
             INSIDE.reset(token)
             guard.active = False
             if not answered:
-                WATCHDOG.forget(guard)
+                guard.ended()
             if price is not None:
                 catalog.price_done(price, TAP.pinned)
             if held:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..money import NANO
 from ..records import Attempt, Candidate, Failed, Usage
-from .tap import INSIDE, WATCHDOG, AsyncGuard, Guard
+from .guard import INSIDE, AsyncGuard, Guard
 from .translate import failed
 from .usage import cost_of, output_text, read_usage
 
@@ -36,58 +36,62 @@ class Peeked:
     ttft_s: float | None
 
 
+class _Peek:
+    """A stream on its way to its first content (or, under ``buffer``, to its end)."""
+
+    def __init__(self, stream: Any, attempt: Attempt, guard: Guard, started: float) -> None:
+        _prepare(stream, attempt)
+        self.stream, self.attempt, self.guard, self.started = stream, attempt, guard, started
+        self.prefix: deque[Any] = deque()
+        self.ttft_s: float | None = None
+
+    def take(self, chunk: Any) -> Peeked | Failed | None:
+        """What one more chunk makes of it; None: read on."""
+        self.prefix.append(chunk)
+        problem = _incomplete(self.stream, chunk)
+        if problem:
+            return _broken(problem, self.attempt, self.stream)
+        if self.ttft_s is None and has_content(chunk):
+            now = time.monotonic()
+            self.ttft_s = now - self.started
+            self.guard.streaming(now, self.attempt.deadline, self.attempt.stall_timeout_s, self.stream.chunks)
+            self.guard.arm()
+            if not self.attempt.buffer:
+                return self.peeked()
+        return None
+
+    def end(self) -> Peeked | Failed:
+        """What it is when the stream is over."""
+        return self.peeked() if self.prefix else _broken("the stream was empty", self.attempt, self.stream)
+
+    def peeked(self) -> Peeked:
+        return Peeked(self.stream, self.prefix, self.guard, self.ttft_s)
+
+
 def peek(stream: Any, attempt: Attempt, guard: Guard, started: float) -> Peeked | Failed:
     """Read up to the first content (or the whole stream under ``buffer``). What breaks before is a failed attempt."""
-    _prepare(stream, attempt)
-    read = type(stream).__next__
-    prefix: deque[Any] = deque()
-    ttft = None
+    read, state = type(stream).__next__, _Peek(stream, attempt, guard, started)
     while True:
         try:
             chunk = read(stream)
         except StopIteration:
-            break
-        prefix.append(chunk)
-        problem = _incomplete(stream, chunk)
-        if problem:
-            return _broken(problem, attempt, stream)
-        if ttft is None and has_content(chunk):
-            now = time.monotonic()
-            ttft = now - started
-            guard.streaming(now, attempt.deadline, attempt.stall_timeout_s, stream.chunks)
-            WATCHDOG.watch(guard)
-            if not attempt.buffer:
-                return Peeked(stream, prefix, guard, ttft)
-    if not prefix:
-        return _broken("the stream was empty", attempt, stream)
-    return Peeked(stream, prefix, guard, ttft)
+            return state.end()
+        result = state.take(chunk)
+        if result is not None:
+            return result
 
 
 async def apeek(stream: Any, attempt: Attempt, guard: AsyncGuard, started: float) -> Peeked | Failed:
     """``peek`` with awaits."""
-    _prepare(stream, attempt)
-    read = type(stream).__anext__
-    prefix: deque[Any] = deque()
-    ttft = None
+    read, state = type(stream).__anext__, _Peek(stream, attempt, guard, started)
     while True:
         try:
             chunk = await read(stream)
         except StopAsyncIteration:
-            break
-        prefix.append(chunk)
-        problem = _incomplete(stream, chunk)
-        if problem:
-            return _broken(problem, attempt, stream)
-        if ttft is None and has_content(chunk):
-            now = time.monotonic()
-            ttft = now - started
-            guard.streaming(now, attempt.deadline, attempt.stall_timeout_s, stream.chunks)
-            guard.arm()
-            if not attempt.buffer:
-                return Peeked(stream, prefix, guard, ttft)
-    if not prefix:
-        return _broken("the stream was empty", attempt, stream)
-    return Peeked(stream, prefix, guard, ttft)
+            return state.end()
+        result = state.take(chunk)
+        if result is not None:
+            return result
 
 
 def _prepare(stream: Any, attempt: Attempt) -> None:

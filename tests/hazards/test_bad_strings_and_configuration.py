@@ -381,7 +381,6 @@ YAML: list[tuple[str, str]] = [
     ("text for a number", GOOD + "max_cost: '0.01'\n"),
     ("yes for a number", GOOD + "max_cost: yes\n"),
     ("a date for a number", GOOD + "max_cost: 2024-01-01\n"),
-    ("base 60", GOOD + "max_cost: 1:30\n"),
     ("tab", "name: r\n\tmodels: []"),
     ("unclosed", "name: [r"),
     ("two documents", GOOD + "---\n" + GOOD),

@@ -17,7 +17,7 @@ from stage import HI, MODES, PRICE, FakeClock, Says, ask, four_modes, go, nothin
 
 from router_plugin import Budget, BudgetExceededError, Deployment, Router
 from router_plugin.errors import StreamInterruptedError
-from router_plugin.testing.loopback import LoopbackProvider, UsageOverride
+from router_plugin.testing.loopback import LoopbackProvider, RawBody, UsageOverride
 
 # Every call may cost at most 10 in and 1,000 out: $0.002… of one dollar, so that about 490 of 1,000 fit at a time.
 CAP = 1_000
@@ -414,14 +414,64 @@ def test_a_request_cannot_set_the_prices_it_is_charged_at(
     assert r.route({"messages": HI}).estimated_cost_usd == before
 
 
-def test_what_a_web_search_costs_is_part_of_the_bound(p: LoopbackProvider) -> None:
-    """litellm's cost of an answer has the price of each search in it: the reservation must have it too."""
-    p.model("gpt-4o-search-preview", "short")
-    model = Deployment("openai/gpt-4o-search-preview", api_base=p.openai_base, api_key="k")
-    r = Router("r", models=[model], budgets=[Budget(usd=0.002)])
-    ask("sync", r, max_tokens=10, web_search_options={"search_context_size": "high"})
+SEARCHES: list[tuple[str, str, dict[str, Any], dict[str, Any]]] = [
+    (
+        "openai",
+        "gpt-4o-search-preview",
+        {"web_search_options": {"search_context_size": "high"}},
+        {
+            "id": "x",
+            "object": "chat.completion",
+            "created": 1,
+            "model": "gpt-4o-search-preview",
+            "choices": [
+                {
+                    "index": 0,
+                    "finish_reason": "stop",
+                    "message": {
+                        "role": "assistant",
+                        "content": "found",
+                        "annotations": [
+                            {
+                                "type": "url_citation",
+                                "url_citation": {"url": "http://a", "title": "a", "start_index": 0, "end_index": 1},
+                            }
+                        ],
+                    },
+                }
+            ],
+            "usage": {"prompt_tokens": 10, "completion_tokens": 1, "total_tokens": 11},
+        },
+    ),
+    (
+        "anthropic",
+        "claude-sonnet-4-5",
+        {"tools": [{"type": "web_search_20250305", "name": "web_search", "max_uses": 5}]},
+        {
+            "id": "x",
+            "type": "message",
+            "role": "assistant",
+            "model": "claude-sonnet-4-5",
+            "content": [{"type": "text", "text": "found"}],
+            "stop_reason": "end_turn",
+            "usage": {"input_tokens": 10, "output_tokens": 1, "server_tool_use": {"web_search_requests": 5}},
+        },
+    ),
+]
+
+
+@pytest.mark.parametrize(("wire", "model", "asked", "answered"), SEARCHES, ids=["openai", "anthropic"])
+def test_what_a_web_search_costs_is_part_of_the_bound(
+    p: LoopbackProvider, wire: str, model: str, asked: dict[str, Any], answered: dict[str, Any]
+) -> None:
+    """litellm's cost of an answer has the price of its searches in it (a cent each, or 3.5): the reservation must have
+    them too, or the deployment is not used where it could overspend."""
+    p.always(model, RawBody(json.dumps(answered).encode()))
+    base = p.openai_base if wire == "openai" else p.url
+    r = Router("r", models=[Deployment(f"{wire}/{model}", api_base=base, api_key="k")], budgets=[Budget(usd=0.02)])
+    told = ask("sync", r, max_tokens=10, **asked)
     nothing_held(r)
-    assert spent(r) <= 0.002
+    assert spent(r) <= 0.02, told.result.attempts
 
 
 @pytest.mark.parametrize("body", [{"n": 40}, {"max_tokens": 2_000, "max_completion_tokens": 2_000}])

@@ -513,3 +513,22 @@ async def test_the_price_of_a_call_in_flight_outlives_the_uninstall(
     (event,) = await events.settled()
     assert event.cost == pytest.approx(cost("big", heard))
     assert heard.result.cost_usd == pytest.approx(cost("big", heard))
+
+
+async def test_calls_of_a_router_that_is_not_installed_are_billed_right_side_by_side(
+    p: LoopbackProvider, events: Events
+) -> None:
+    """Each call brings its price to litellm and takes it away again, while others still need it."""
+    router = Router(
+        "support", models=[deployment(p, "gpt-4o-mini", input_cost_per_token=1e-3, output_cost_per_token=2e-3)]
+    )
+    functions = (router.completion, router.acompletion)
+    heard = [
+        one
+        for mode in (SYNC, ASYNC, SYNC_STREAM, ASYNC_STREAM)
+        for one in await asyncio.gather(*(call(mode, *functions, messages=MESSAGES) for _ in range(5)))
+    ]
+    want = PROMPT_TOKENS * 1e-3 + len(heard[0].text.split()) * 2e-3
+    assert [one.result.cost_usd for one in heard] == pytest.approx([want] * 20)
+    assert [event.cost for event in await events.settled()] == pytest.approx([want] * 20)
+    assert not [name for name in litellm.model_cost if "router" in name and name.startswith("router")]

@@ -166,6 +166,12 @@ async def test_responses(installed: Router, p: LoopbackProvider, mode: Mode) -> 
 
 
 @four_modes
+async def test_responses_by_position(installed: Router, p: LoopbackProvider, mode: Mode) -> None:
+    """Their first argument is the input."""
+    routed_to(await call(mode, litellm.responses, litellm.aresponses, "How many?", "router/support"), "big", p)
+
+
+@four_modes
 async def test_responses_take_our_keywords(installed: Router, p: LoopbackProvider, mode: Mode) -> None:
     functions = (litellm.responses, litellm.aresponses)
     heard = await call(mode, *functions, model="router/support", input="How many?", models=["small"], extra={"a": 1})
@@ -215,6 +221,56 @@ async def test_our_own_errors_come_through_a_bridge_as_themselves(
     with pytest.raises(SpecError, match="routing: unknown key 'max_attemps'"):
         await call(mode, sync, asynchronous, model="router/support", routing={"max_attemps": 1}, **kwargs)
     assert p.calls() == 0
+
+
+@bridges
+@four_modes
+async def test_a_plain_bridged_call_fails_with_its_own_error_whatever_went_wrong_before(
+    installed: Router, p: LoopbackProvider, mode: Mode, bridge: str
+) -> None:
+    """Falling back to a plain call where the router has nothing is a common pattern."""
+    sync, asynchronous, kwargs = BRIDGES[bridge]
+    p.always("broken", Status(401))
+    try:
+        await complete(SYNC, max_cost=1e-12)
+    except NoCandidateError:
+        with pytest.raises(litellm.AuthenticationError) as caught:
+            await call(mode, sync, asynchronous, **broken(p), **kwargs)
+    assert RouteResult.of(caught.value) is None
+
+
+@bridges
+@four_modes
+async def test_a_providers_error_of_a_routed_bridge_is_not_hidden_by_an_error_of_ours_before(
+    installed: Router, p: LoopbackProvider, mode: Mode, bridge: str
+) -> None:
+    sync, asynchronous, kwargs = BRIDGES[bridge]
+    p.always("big", Status(401))
+    p.always("small", Status(401))
+    try:
+        await complete(SYNC, max_cost=1e-12)
+    except NoCandidateError:
+        with pytest.raises(litellm.AuthenticationError):
+            await call(mode, sync, asynchronous, model="router/support", **kwargs)
+
+
+@bridges
+@four_modes
+async def test_the_exception_of_a_plain_bridged_call_is_as_it_is_without_an_install(
+    router: Router, p: LoopbackProvider, mode: Mode, bridge: str
+) -> None:
+    """Its cause and context are what error trackers show."""
+    sync, asynchronous, kwargs = BRIDGES[bridge]
+
+    async def chain() -> list[Any]:
+        with pytest.raises(litellm.AuthenticationError) as caught:
+            await call(mode, sync, asynchronous, **broken(p), **kwargs)
+        error = caught.value
+        return [type(error), type(error.__cause__), type(error.__context__), error.__suppress_context__]
+
+    before = await chain()
+    with install(router):
+        assert await chain() == before
 
 
 # --------------------------------------------------------------------------- other ways in

@@ -18,6 +18,7 @@ import litellm
 import litellm.main
 import litellm.utils
 import pytest
+from litellm.integrations.custom_logger import CustomLogger
 from litellm.litellm_core_utils import fallback_generalizations, get_model_cost_map
 from plugin_modes import (
     ASYNC,
@@ -36,7 +37,7 @@ from plugin_modes import (
 )
 
 from router_plugin import Installation, Router, RouteResult, SpecError, install
-from router_plugin.testing.loopback import LoopbackProvider, Status
+from router_plugin.testing.loopback import LoopbackProvider, Redirect, Status
 
 _LISTS = ("callbacks", "input_callback", "success_callback", "failure_callback", "service_callback")
 _ASYNC_LISTS = ("_async_input_callback", "_async_success_callback", "_async_failure_callback")
@@ -308,6 +309,46 @@ def test_an_install_that_fails_half_way_takes_everything_back(
         assert litellm.completion(model="router", messages=MESSAGES).choices[0].message.content == REPLIES["big"]
 
 
+def _wrapped_by_original(original: Any) -> Any:
+    @functools.wraps(original)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return original(*args, **kwargs)
+
+    return wrapper
+
+
+def _wrapped_by_names_of_ours(entry: Any) -> Any:
+    args, kwargs = (), {"user": "ann"}
+
+    def completion(*given: Any, **named: Any) -> Any:
+        return entry(*args, *given, **kwargs, **named)
+
+    return completion
+
+
+WRAPPERS: dict[str, Callable[[Any], Any]] = {
+    "a decorator": _wrapped_by_original,
+    "awkward free variables": _wrapped_by_names_of_ours,
+    "a lambda": lambda inner: lambda *args, **kwargs: inner(*args, **kwargs),
+}
+
+
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+async def test_a_function_that_another_library_has_wrapped_is_routed_too(
+    router: Router, p: LoopbackProvider, warm: None, monkeypatch: pytest.MonkeyPatch, wrapper: str
+) -> None:
+    """A tracer that put a plain function of its own in litellm's place."""
+    monkeypatch.setattr(litellm, "completion", WRAPPERS[wrapper](litellm.completion))
+    before = state()
+    with install(router):
+        heard = await complete(SYNC)
+        plain = await complete(SYNC, "openai/plain", api_base=p.openai_base, api_key="k")
+    assert heard.result.deployment == "openai/big"
+    assert RouteResult.of(plain.answer) is None
+    assert [seen.model for seen in p.requests] == ["big", "plain"]
+    unchanged(before)
+
+
 # --------------------------------------------------------------------------- names of what is gone
 
 
@@ -474,6 +515,26 @@ def _routers() -> set[str]:
     from router_plugin import plugin
 
     return set(plugin._HOST.routers)
+
+
+@four_modes
+async def test_an_attempt_keeps_its_protection_when_everything_is_uninstalled_under_it(
+    p: LoopbackProvider, mode: Mode
+) -> None:
+    """Between its start and its request: it is still ours to keep the prompt from going elsewhere."""
+
+    class Uninstalls(CustomLogger):
+        def log_pre_api_call(self, model: Any, messages: Any, kwargs: Any) -> None:
+            installation.uninstall()
+
+    installation = install(make_router(p, "support", ["big", "small"]))
+    litellm.callbacks = [Uninstalls()]
+    with LoopbackProvider() as elsewhere:
+        p.script("big", [Redirect(f"{elsewhere.openai_base}/chat/completions")])
+        heard = await complete(mode)
+        assert elsewhere.calls() == 0
+    assert heard.text == REPLIES["small"]
+    assert not installation.active
 
 
 class Gate:

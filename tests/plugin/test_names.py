@@ -696,3 +696,33 @@ async def test_a_callback_of_a_routed_call_may_route_in_turn(
     await events.settled()
     assert RouteResult.of(found[0]) is not None
     assert p.calls() == 2
+
+
+@pytest.mark.parametrize("bridge", [None, "text_completion", "responses"])
+@pytest.mark.parametrize("mode", [SYNC, ASYNC], ids=str)
+async def test_a_callback_that_routes_gets_the_router_it_names(
+    router: Router, p: LoopbackProvider, mode: Mode, bridge: str | None, events: Any
+) -> None:
+    """Not what the call it reports had asked for."""
+    found: list[Any] = []
+
+    async def asuccess(kwargs: Any, answer: Any, start: Any, end: Any) -> None:
+        if not found:
+            found.append(None)
+            found[0] = await litellm.acompletion(model="router/support", messages=MESSAGES)
+
+    def success(kwargs: Any, answer: Any, start: Any, end: Any) -> None:
+        if not found:
+            found.append(None)
+            found[0] = litellm.completion(model="router/support", messages=MESSAGES)
+
+    litellm.success_callback = [asuccess if mode.asynchronous else success]
+    with install(router):
+        if bridge is None:
+            heard = await complete(mode, "openai/small", extra={})
+        else:
+            functions = (getattr(litellm, bridge), getattr(litellm, f"a{bridge}"))
+            heard = await call(mode, *functions, model="openai/small", extra={}, **BRIDGES[bridge])
+        await events.settled()
+    assert heard.text == REPLIES["small"]
+    assert RouteResult.of(found[0]).deployment == "openai/big"  # type: ignore[union-attr]

@@ -11,8 +11,11 @@ def explain(result: RouteResult) -> str:
     if result.matched_rule is not None:
         lines.append(f"rule: {getattr(result.matched_rule, 'name', result.matched_rule)}")
     served = f"{result.deployment}" + (f" ({result.model})" if result.model != result.deployment else "")
-    lines.append(f"{'served by' if result.served else 'first choice'}: {served}")
-    lines += ["", *_candidates(result)]
+    if result.deployment is None:
+        lines.append("refused: nothing may take this request")
+    else:
+        lines.append(f"{'served by' if result.served else 'first choice'}: {served}")
+        lines += ["", *_candidates(result)]
     if result.rejected:
         lines += ["", "left out"]
         width = max(len(name) for name in result.rejected)

@@ -158,6 +158,7 @@ class Attempt:
     stall_timeout_s: float | None
     stream: bool
     buffer: bool = False
+    sent: bool = True  # whether the request may have left; a provider that can tell says False until it has
 
 
 @dataclass(frozen=True, slots=True)

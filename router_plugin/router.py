@@ -35,7 +35,7 @@ from .spec.policy import DEFAULT_POLICY, Policy, with_options, with_tag
 from .spec.router_spec import RouterSpec
 from .spec.strings import ModelTag, RouterTag, parse_router_string, routes
 from .state.fleet import Fleet
-from .surface import split
+from .surface import named_arguments, split
 
 log = logging.getLogger("router_plugin")
 _MOST_IMPLICIT = 1_000
@@ -329,11 +329,11 @@ class Router:
 
     def completion(self, *args: Any, **kwargs: Any) -> Any:
         """``litellm.completion`` through this router. ``model`` may be left out, a router string, or a model name."""
-        return self._completion(_named_arguments(args, kwargs), {})
+        return self._completion(named_arguments(args, kwargs), {})
 
     async def acompletion(self, *args: Any, **kwargs: Any) -> Any:
         """``litellm.acompletion`` through this router."""
-        return await self._acompletion(_named_arguments(args, kwargs), {})
+        return await self._acompletion(named_arguments(args, kwargs), {})
 
     def _completion(
         self, kwargs: dict[str, Any], others: Mapping[str, Router], prefer: str | None = None, implicit: bool = False
@@ -434,16 +434,6 @@ def _score(value: Any) -> Score | None:
 
 def _concrete(name: str) -> tuple[RouterTag | ModelTag, ...]:
     return (ModelTag(name),)
-
-
-def _named_arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """``(model, messages)`` may be positional, as in litellm; ``(messages,)`` alone too."""
-    if not args:
-        return kwargs
-    names = ("messages",) if len(args) == 1 and not isinstance(args[0], str) else ("model", "messages")
-    if len(args) > 2:
-        raise TypeError("a router's completion takes at most (model, messages) by position; name the rest")
-    return {**dict(zip(names, args, strict=False)), **kwargs}
 
 
 def _bridged_once(answer: Any, call: Call) -> Any:

@@ -159,3 +159,13 @@ def _deadline(timeout: Any) -> float | None:
     if not math.isfinite(seconds) or seconds <= 0:
         raise SpecError(f"timeout: must be a number of seconds greater than 0, got {timeout!r}")
     return seconds
+
+
+def named_arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """``(model, messages)`` may be positional, as in litellm; ``(messages,)`` alone too."""
+    if not args:
+        return dict(kwargs)
+    names = ("messages",) if len(args) == 1 and not isinstance(args[0], str) else ("model", "messages")
+    if len(args) > 2:
+        raise TypeError("a routed call takes at most (model, messages) by position; name the rest")
+    return {**dict(zip(names, args, strict=False)), **kwargs}

@@ -14,6 +14,7 @@ from .errors import SpecError
 from .provider.functions import FunctionProvider
 from .result import attach
 from .spec.options import Routing
+from .surface import named_arguments
 
 if TYPE_CHECKING:
     from .router import Router
@@ -29,7 +30,10 @@ def wrapped(router: Router, function: Callable[..., Any], options: dict[str, Any
         del options["timeout"]
     defaults, provider = Routing(**options), FunctionProvider(function)
 
-    if inspect.iscoroutinefunction(function):
+    if inspect.isasyncgenfunction(function):
+        return _generator(router, function, options)
+
+    if _is_async(function):
 
         @functools.wraps(function)
         async def asynchronous(*args: Any, **kwargs: Any) -> Any:
@@ -54,9 +58,33 @@ def wrapped(router: Router, function: Callable[..., Any], options: dict[str, Any
     return synchronous
 
 
+def _is_async(function: Callable[..., Any]) -> bool:
+    """Whether calling it gives a coroutine, also through decorators that kept what they wrap (the OpenAI SDK's)."""
+    inner = inspect.unwrap(getattr(function, "__func__", function))
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(inner)
+
+
+def _generator(router: Router, function: Callable[..., Any], options: dict[str, Any]) -> Callable[..., Any]:
+    """An async generator function stays one: each call of it is a stream."""
+
+    async def opened(**kwargs: Any) -> Any:
+        return function(**kwargs)
+
+    call = wrapped(router, opened, options)
+
+    @functools.wraps(function)
+    async def generator(*args: Any, **kwargs: Any) -> Any:
+        stream = await call(*args, **kwargs)
+        try:
+            async for chunk in stream:
+                yield chunk
+        finally:
+            await stream.aclose()
+
+    return generator
+
+
 def _named(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     """(model, the other arguments by name)."""
-    if len(args) > 2:
-        raise TypeError("a wrapped function takes at most (model, messages) by position; name the rest")
-    named = {**dict(zip(("model", "messages"), args, strict=False)), **kwargs}
+    named = named_arguments(args, kwargs)
     return named.pop("model", None), named

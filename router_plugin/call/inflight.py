@@ -143,9 +143,15 @@ class InFlight:
         latency = (self.record.latency_ms or 0.0) / 1e3
         self.segment.state.failed(self.candidate.name, failure.kind, latency, failure.retry_after_s, nano)
 
-    def abandon(self, text: str = "", outcome: str = "cancelled", usage: Usage | None = None) -> None:
-        """Cancelled, or a stream left early: the provider bills the input and what it had sent."""
+    def abandon(
+        self, text: str = "", outcome: str = "cancelled", usage: Usage | None = None, sent: bool = True
+    ) -> None:
+        """Cancelled, or a stream left early: the provider bills the input and what it had sent, if it was sent."""
         if not self.open:
+            return
+        if not sent:
+            self._end(outcome, 0, None)
+            self.segment.state.abandoned(self.candidate.name, 0)
             return
         usage = usage or self._so_far(text)
         nano = self.price(usage)

@@ -83,9 +83,10 @@ def _attempt(
 ) -> Generator[Attempt | Wait, Any, tuple[Answered | Failed, InFlight]]:
     """One attempt, its money ended on every way out but a success."""
     flight = InFlight(call, segment, candidate, reservation)
+    attempt: Attempt | None = None
     try:
         call.made += 1
-        outcome = yield Attempt(
+        attempt = Attempt(
             candidate,
             call.made,
             call.kwargs,
@@ -97,8 +98,9 @@ def _attempt(
             call.request.stream,
             call.policy.buffer,
         )
+        outcome = yield attempt
     except BaseException:
-        flight.abandon()
+        flight.abandon(sent=attempt is not None and attempt.sent)
         raise
     if isinstance(outcome, Answered):
         flight.response, flight.ttft_s, flight.peeked = outcome.response, outcome.ttft_s, outcome.peeked

@@ -7,6 +7,7 @@ once: exhaustion, ``close``/``aclose``, a break, cancellation, or the garbage co
 from __future__ import annotations
 
 import logging
+import weakref
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -48,7 +49,7 @@ def hand_over(flight: InFlight, provider: Provider) -> Any:
 class Handover:
     """One stream on its way to the caller."""
 
-    __slots__ = ("done", "earlier", "flight", "guard", "kind", "prefix", "provider", "source", "waiting")
+    __slots__ = ("_held", "_weak", "done", "earlier", "flight", "guard", "kind", "own", "prefix", "provider", "waiting")
 
     def __init__(self, flight: InFlight, provider: Provider) -> None:
         self.kind, self.provider = provider.streams, provider
@@ -58,10 +59,20 @@ class Handover:
 
     def _take(self, flight: InFlight) -> None:
         peeked = flight.response
-        self.flight, self.source, self.guard = flight, peeked.source, peeked.guard
+        self.flight, self._held, self.guard, self.own = flight, peeked.source, peeked.guard, False
+        flight.response = None
         self.prefix.extend(peeked.prefix)
         self.done = False
         self.waiting = True  # chunks are waiting, or it is over: the rare cases, told by one look a chunk
+
+    @property
+    def source(self) -> Any:
+        """The stream that chunks come from: held, or the caller's own object, which must not be held (``own``)."""
+        return self._weak() if self.own else self._held
+
+    def belong_to(self, stream: Any) -> None:
+        """``stream`` is both what the caller holds and what chunks come from: without a cycle it ends when dropped."""
+        self._held, self._weak, self.own = None, weakref.ref(stream), True
 
     def finish(self) -> None:
         """The stream is exhausted: settle what it cost."""

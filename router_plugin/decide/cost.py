@@ -21,6 +21,7 @@ _OWN_TOKENISER = ("openai", "azure", "text-completion-openai")
 # An explicitly marked cache may be the long-lived one, dearer than the listed write price by 2 : 1.25 (Anthropic).
 LONG_CACHE = 1.6
 
+_MEDIA = cap.VISION | cap.AUDIO_INPUT | cap.FILES
 CountTokens = Callable[[str, Request], int]
 
 
@@ -53,7 +54,12 @@ def worst_prices(candidate: Candidate, request: Request, input_tokens: int) -> t
 
 
 def exact_upper(candidate: Candidate, request: Request, count_tokens: CountTokens) -> int:
-    """An upper bound on input tokens from real tokenisation, memoised per model; never above the cheap bound."""
+    """An upper bound on input tokens from real tokenisation, memoised per model; never above the cheap bound.
+
+    Images, audio and files have no tokeniser that we could run: with them the cheap bound stands.
+    """
+    if request.needs & _MEDIA:
+        return request.upper
     model = candidate.deployment.model
     known = request.exact_counts.get(model)
     if known is None:

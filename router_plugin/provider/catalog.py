@@ -130,6 +130,7 @@ def _from_entry(entry: Mapping[str, Any], provider: str) -> ModelFacts:
         max_output=max_output,
         window=_window(provider, max_input, max_output),
         lacks=lacks,
+        caps=cap.PREFILL if entry.get("supports_assistant_prefill") is True else 0,
         priority_factor=_priority_factor(entry, input_price, output_price),
         odd_price=odd and (input_price is None or output_price is None),
         known=True,
@@ -193,11 +194,12 @@ def declared(deployment: Deployment, facts: ModelFacts) -> ModelFacts:
         changes["window"] = deployment.context_window
         changes.setdefault("max_input", min(facts.max_input or deployment.context_window, deployment.context_window))
     if deployment.supports:
-        lacks = facts.lacks
+        lacks, caps = facts.lacks, facts.caps
         for name, supported in deployment.supports.items():
             bit = cap.CAPABILITIES[name]
             lacks = lacks & ~bit if supported else lacks | bit
-        changes["lacks"] = lacks
+            caps = caps | bit if supported else caps & ~bit
+        changes["lacks"], changes["caps"] = lacks, caps
     return replace(facts, **changes) if changes else facts
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ..errors import SpecError
 from ..records import Answered, Attempt, Failed, Usage
 from .guard import INSIDE, AsyncGuard, Guard
 from .tap import TAP
@@ -59,6 +60,9 @@ class FunctionProvider:
         guard.arm()
         try:
             answer = self._function(**_arguments(attempt))
+            if inspect.iscoroutine(answer):
+                answer.close()
+                raise SpecError(f"wrap: {self._function!r} returned a coroutine; wrap an async def function around it")
             if not is_stream(answer):
                 return Answered(answer)
             source, prefix = Source(answer, iter(answer), []), deque[Any]()

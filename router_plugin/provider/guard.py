@@ -9,7 +9,10 @@ import threading
 import time
 from collections.abc import Sequence
 from contextvars import ContextVar
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..records import Attempt
 
 LEAST_S = 0.001
 _NEVER = float("inf")
@@ -27,6 +30,7 @@ class Guard:
     __slots__ = (
         "active",
         "at",
+        "attempt",
         "chunks",
         "deadline",
         "error",
@@ -43,6 +47,7 @@ class Guard:
     def __init__(self, at: float) -> None:
         self.at = self.deadline = at
         self.active = True
+        self.attempt: Attempt | None = None
         self.fired = False
         self.plain = True  # whether no user code runs while the stream is read
         self.sock: Any = None

@@ -92,6 +92,7 @@ class LitellmProvider:
         started = time.monotonic()
         guard = AsyncGuard(started + _until_first(attempt), asyncio.get_running_loop())
         guard.task = asyncio.current_task()
+        guard.attempt, attempt.sent = attempt, attempt.candidate.provider in litellm._custom_providers
         if held := not TAP.pinned:
             TAP.hold()
         token = INSIDE.set(guard)

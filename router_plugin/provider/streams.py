@@ -221,6 +221,7 @@ class LitellmStreams:
 
         stream = handover.source
         handover.guard.plain = stream.custom_llm_provider not in litellm._custom_providers
+        handover.belong_to(stream)
         stream._handover = handover
         stream.__class__ = routed_stream_class()
         return stream
@@ -246,7 +247,7 @@ def routed_stream_class() -> type:
                 if over.done:
                     raise StopIteration
                 over.waiting = not over.guard.plain
-            source = over.source
+            source = self if over.own else over.source
             try:
                 chunk = _inside(over.guard, read, source) if over.waiting else read(source)
             except StopIteration:
@@ -272,7 +273,7 @@ def routed_stream_class() -> type:
                 if over.done:
                     raise StopAsyncIteration
                 over.waiting = not over.guard.plain
-            source = over.source
+            source = self if over.own else over.source
             try:
                 chunk = await (_ainside(over.guard, aread, source) if over.waiting else aread(source))
             except StopAsyncIteration:

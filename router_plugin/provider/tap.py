@@ -68,6 +68,8 @@ def _sync_send(original: Any) -> Any:
             return original(self, request, stream=stream, **kwargs)
         if guard.error is not None:
             raise guard.error
+        if guard.attempt is not None:
+            guard.attempt.sent = True
         left = max(LEAST_S, guard.at - time.monotonic())
         limits = {"connect": left, "read": left, "write": left, "pool": left}
         request.extensions = {**request.extensions, "timeout": limits}
@@ -121,6 +123,8 @@ def _async_send(original: Any) -> Any:
             return await original(self, request, stream=stream, **kwargs)
         if guard.error is not None:
             raise guard.error
+        if guard.attempt is not None:
+            guard.attempt.sent = True
         guard.task = asyncio.current_task()
         kwargs["follow_redirects"] = False
         try:

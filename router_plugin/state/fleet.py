@@ -3,8 +3,8 @@
 One ``Fleet`` a router; the plan knows it as ``CallState``.
 
 Reads are lock-free: deciding gets a ``Snapshot`` whose cooldown map is replaced, never edited. Writes take one short
-lock. Latencies are time-decayed means; whole answers and streams are kept apart, and the first call of a process (it
-carries litellm's lazy imports) is marked, not learned.
+lock. Latencies are time-decayed means; whole answers and streams are kept apart; the first call of a process in either
+mode (it carries litellm's lazy imports) is not learned.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Fleet:
         self._ttft: dict[str, float] = {}
         self._itl: dict[str, float] = {}
         self._ratio: dict[str, float] = {}
-        self._first_call = True
+        self._cold = {True, False}  # modes (streamed or not) whose first call in this process is still to come
         _FLEETS.add(self)
 
     def snapshot(self) -> Snapshot:
@@ -93,8 +93,8 @@ class Fleet:
             seen.consecutive = seen.rests = 0
             if name in self._cooling:
                 self._cooling = {k: v for k, v in self._cooling.items() if k != name}
-            if self._first_call:
-                self._first_call = False
+            if stream in self._cold:
+                self._cold.discard(stream)
                 return
             self._learn(name, seen, now, latency_s, ttft_s, output_tokens, stream)
 

@@ -135,6 +135,12 @@ class TrainingError(RouterError):
     """A training job cannot go on."""
 
 
+def shown(value: object) -> str:
+    """A value as an error message shows it: its repr, at most 80 characters of it."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}…"
+
+
 def did_you_mean(name: object, known: Iterable[str]) -> str:
     """``" (did you mean 'x'?)"`` for a near miss, else an empty string."""
     near = difflib.get_close_matches(str(name)[:80], list(known), n=1, cutoff=0.6)

@@ -35,7 +35,10 @@ def parse_usd(value: Any) -> float:
     """
     if isinstance(value, bool) or not isinstance(value, (int, float, Decimal)):
         raise ValueError(f"must be a number of US dollars such as 0.01, not {value!r} ({type(value).__name__})")
-    amount = float(value)
+    try:
+        amount = float(value)
+    except OverflowError:
+        amount = math.inf
     if not math.isfinite(amount):
         raise ValueError(f"must be a finite number of US dollars, not {value!r}")
     if amount < 0:

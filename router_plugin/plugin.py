@@ -13,7 +13,7 @@ import fnmatch
 import inspect
 import threading
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextvars import ContextVar
 from functools import lru_cache
 from typing import Any
@@ -86,6 +86,8 @@ def install(*routers: Router, intercept: Sequence[str] | str = ()) -> Installati
     names = [router.name for router in routers]
     if len(set(names)) != len(names):
         raise SpecError(f"install: two routers share a name: {', '.join(sorted(names))}")
+    if not isinstance(intercept, Iterable):
+        raise SpecError(f"install: intercept: give a list of model names or globs, not {intercept!r}")
     patterns = (intercept,) if isinstance(intercept, str) else tuple(intercept)
     for pattern in patterns:
         if not isinstance(pattern, str) or not pattern:

@@ -160,6 +160,13 @@ class Attempt:
     buffer: bool = False
     sent: bool = True  # whether the request may have left; a provider that can tell says False until it has
 
+    @property
+    def until_first_s(self) -> float:
+        """How long the answer (of a stream: its first content) may take."""
+        if self.stream and self.ttft_timeout_s is not None:
+            return min(self.timeout_s, self.ttft_timeout_s)
+        return self.timeout_s
+
 
 @dataclass(frozen=True, slots=True)
 class Wait:

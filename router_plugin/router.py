@@ -21,7 +21,7 @@ from .decide.decision import Situation, decide
 from .decide.pool import Selection, make_candidates, matches, select
 from .decide.reasons import reason
 from .decide.request import read_request
-from .errors import NoCandidateError, SpecError, did_you_mean
+from .errors import NoCandidateError, SpecError, did_you_mean, shown
 from .explain import explain
 from .provider.litellm_port import LitellmProvider
 from .provider.port import CataloguedProvider
@@ -67,11 +67,10 @@ class Router:
     ) -> None:
         if models is None:
             raise SpecError("Router: models: give a list of model names and Deployments, or models='any'")
-        made = tuple(budget if isinstance(budget, Budget) else Budget(**budget) for budget in budgets)
         spec = RouterSpec(
             name=name,
             deployments=models,
-            budgets=made,
+            budgets=budgets,
             allow_request_endpoints=allow_request_endpoints,
             description=description,
             **options,
@@ -223,7 +222,9 @@ class Router:
             router = others[tag.name]
         else:
             known = sorted({self.name, *others})
-            raise SpecError(f"unknown router {tag.name!r}{did_you_mean(tag.name, known)}; known: {', '.join(known)}")
+            raise SpecError(
+                f"unknown router {shown(tag.name)}{did_you_mean(tag.name, known)}; known: {', '.join(known)}"
+            )
         if isinstance(tag, RouterTag) and tag.version is not None and tag.version != router.version:
             raise SpecError(f"router {router.name!r} has no version {tag.version}; its version is {router.version}")
         return router
@@ -427,6 +428,9 @@ def _line_up(call: Call) -> None:
 
 def _score(value: Any) -> Score | None:
     score = value if value is None or isinstance(value, Score) else Score(float(value))
+    tokens = score.output_tokens if score is not None else None
+    if tokens is not None and not 0 <= tokens < 1e9:
+        raise ValueError(f"expected output tokens must be a finite number >= 0, got {tokens!r}")
     if score is not None and score.quality is not None and not 0.0 <= score.quality <= 1.0:
         raise ValueError(f"a quality must lie between 0 and 1, got {score.quality!r}")
     return score

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from pydantic import ValidationError
 
-from .errors import SpecError, did_you_mean
+from .errors import SpecError, did_you_mean, shown
 from .spec.fields import explain_validation
 from .spec.options import Routing
 
@@ -106,7 +107,7 @@ def _options(kwargs: dict[str, Any]) -> Routing | None:
             if name in given:
                 raise SpecError(f"routing: {name!r} is given twice, inside routing and as a keyword of its own")
             if name not in Routing.model_fields:
-                raise SpecError(f"routing: unknown key {name!r}{did_you_mean(name, Routing.model_fields)}")
+                raise SpecError(f"routing: unknown key {shown(name)}{did_you_mean(name, Routing.model_fields)}")
         given.update(routing)
     if not given:
         return None
@@ -146,18 +147,18 @@ def _deadline(timeout: Any) -> float | None:
     """Seconds of a ``timeout=``: a number, or an ``httpx.Timeout`` (its longest part)."""
     if timeout is None:
         return None
-    if not isinstance(timeout, (int, float, str)):
+    if not isinstance(timeout, (int, float, str, Decimal)):
         parts = [getattr(timeout, part, None) for part in ("read", "connect", "write", "pool")]
+        if parts and all(part is None for part in parts) and hasattr(timeout, "read"):
+            return None  # httpx.Timeout(None): none at all
         numbers = [part for part in parts if isinstance(part, (int, float)) and not isinstance(part, bool)]
-        if not numbers:
-            return None
-        timeout = max(numbers)
+        timeout = max(numbers) if numbers else timeout
     try:
         seconds = float(timeout) if not isinstance(timeout, bool) else math.nan
-    except ValueError:
+    except (TypeError, ValueError, OverflowError):
         seconds = math.nan
     if not math.isfinite(seconds) or seconds <= 0:
-        raise SpecError(f"timeout: must be a number of seconds greater than 0, got {timeout!r}")
+        raise SpecError(f"timeout: must be a number of seconds greater than 0, got {shown(timeout)}")
     return seconds
 
 

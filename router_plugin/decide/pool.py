@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from ..errors import SpecError, did_you_mean
+from ..errors import SpecError, did_you_mean, shown
 from ..records import UNBOUNDED, Candidate, ModelFacts, Rejection
 from ..spec.deployment import Deployment, normalise_model
 from ..spec.policy import Policy
@@ -43,7 +43,7 @@ def make_candidates(
 
 
 def _candidate(index: int, deployment: Deployment, facts: ModelFacts, quality: float | None) -> Candidate:
-    priced = facts.input_price is not None and facts.output_price is not None
+    priced = facts.input_price is not None and facts.output_price is not None and not facts.odd_price
     base_in, base_out = facts.input_price or 0.0, facts.output_price or 0.0
     writes, provider = facts.cache_write_price or 0.0, facts.provider or deployment.provider or "unknown"
     return Candidate(
@@ -155,12 +155,16 @@ def _bind(candidates: Sequence[Candidate], policy: Policy) -> None:
         wanted = normalise_model(name)
         if not any(matches(candidate, wanted) for candidate in candidates):
             known = [candidate.name for candidate in candidates]
-            raise SpecError(f"unknown model {name!r}{did_you_mean(wanted, known)}; this router knows {_listed(known)}")
+            raise SpecError(
+                f"unknown model {shown(name)}{did_you_mean(wanted, known)}; this router knows {_listed(known)}"
+            )
     providers = {candidate.provider for candidate in candidates}
     for name in (*(n for names in policy.include_providers for n in names), *policy.exclude_providers):
         if name not in providers:
             known = sorted(providers)
-            raise SpecError(f"unknown provider {name!r}{did_you_mean(name, known)}; this router knows {_listed(known)}")
+            raise SpecError(
+                f"unknown provider {shown(name)}{did_you_mean(name, known)}; this router knows {_listed(known)}"
+            )
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -7,14 +7,13 @@ here keeps a reference to it, and ``stamp()`` tells when facts have to be resolv
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from ..money import NANO
-from ..records import Candidate, ModelFacts
+from ..records import UNBOUNDED, Candidate, ModelFacts
 from ..spec import capability as cap
 from ..spec.deployment import Deployment
 
@@ -32,6 +31,7 @@ _LENIENT = {
     "supports_parallel_function_calling": cap.PARALLEL_TOOLS,
     "supports_system_messages": cap.SYSTEM,
 }
+_DEAREST = 1e6  # USD for one token: beyond it a figure is a fault of the map (NaN fails every comparison)
 _CHAT_MODES = (None, "chat", "completion", "responses")
 
 
@@ -90,15 +90,16 @@ def _inferred_provider(model: str) -> str:
 
 
 def _price(entry: Mapping[str, Any], key: str) -> float | None:
+    """Nano-dollars per unit; None where the map says nothing that can be a price."""
     value = entry.get(key)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
-        return None
-    return float(value) * NANO
+    ok = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < _DEAREST
+    return float(value) * NANO if ok and value is not None else None
 
 
 def _tokens(entry: Mapping[str, Any], key: str) -> int | None:
     value = entry.get(key)
-    return int(value) if isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0 else None
+    ok = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < UNBOUNDED
+    return int(value) if ok and value is not None else None
 
 
 def _from_entry(entry: Mapping[str, Any], provider: str) -> ModelFacts:
@@ -132,7 +133,7 @@ def _from_entry(entry: Mapping[str, Any], provider: str) -> ModelFacts:
         lacks=lacks,
         caps=cap.PREFILL if entry.get("supports_assistant_prefill") is True else 0,
         priority_factor=_priority_factor(entry, input_price, output_price),
-        odd_price=odd and (input_price is None or output_price is None),
+        odd_price=odd,
         known=True,
     )
 

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from ..call.streams import Handover
 
 
+_TOO_LATE = "the stream's time is over"
+
+
 @dataclass(slots=True)
 class Source:
     """One stream of a function, with what has been received of it."""
@@ -53,11 +56,12 @@ class FunctionProvider:
 
     def call(self, attempt: Attempt) -> Answered | Failed:
         started = time.monotonic()
-        guard = Guard(started + attempt.timeout_s)
+        guard = Guard(started + attempt.until_first_s)
         if held := not TAP.pinned:
             TAP.hold()
         token = INSIDE.set(guard)
         guard.arm()
+        streaming = False
         try:
             answer = self._function(**_arguments(attempt))
             if inspect.iscoroutine(answer):
@@ -71,25 +75,30 @@ class FunctionProvider:
                 prefix.append(chunk)
                 if output_text(chunk):
                     break
-            ttft = time.monotonic() - started
-            return Answered(PeekedSource(source, prefix, guard, ttft), ttft, True)
+            now = time.monotonic()
+            guard.streaming(now, attempt.deadline, attempt.stall_timeout_s, source.chunks)
+            streaming = True
+            return Answered(PeekedSource(source, prefix, guard, now - started), now - started, True)
         except Exception as error:
             return failed(error, time.time(), guard.fired, guard.status)
         finally:
             INSIDE.reset(token)
             guard.active = False
             guard.ended()
+            if streaming:
+                guard.arm()
             if held:
                 TAP.release()
 
     async def acall(self, attempt: Attempt) -> Answered | Failed:
         started = time.monotonic()
-        guard = AsyncGuard(started + attempt.timeout_s, asyncio.get_running_loop())
+        guard = AsyncGuard(started + attempt.until_first_s, asyncio.get_running_loop())
         guard.task = asyncio.current_task()
         if held := not TAP.pinned:
             TAP.hold()
         token = INSIDE.set(guard)
         guard.arm()
+        streaming = False
         try:
             answer = await self._function(**_arguments(attempt))
             if not hasattr(answer, "__aiter__"):
@@ -100,19 +109,23 @@ class FunctionProvider:
                 prefix.append(chunk)
                 if output_text(chunk):
                     break
-            ttft = time.monotonic() - started
-            return Answered(PeekedSource(source, prefix, guard, ttft), ttft, True)
+            now = time.monotonic()
+            guard.streaming(now, attempt.deadline, attempt.stall_timeout_s, source.chunks)
+            streaming = True
+            return Answered(PeekedSource(source, prefix, guard, now - started), now - started, True)
         except asyncio.CancelledError:
             if guard.ours():
-                late = TimeoutError(f"no answer within {attempt.timeout_s:.3g} s")
+                late = TimeoutError(f"no answer within {attempt.until_first_s:.3g} s")
                 return failed(late, time.time(), True)
             raise
         except Exception as error:
             return failed(error, time.time(), guard.fired, guard.status)
         finally:
             INSIDE.reset(token)
-            guard.active = False
+            guard.active, guard.task = False, None
             guard.disarm()
+            if streaming:
+                guard.arm()
             if held:
                 TAP.release()
 
@@ -144,7 +157,7 @@ class FunctionStreams:
         return "".join(output_text(chunk) or (chunk if isinstance(chunk, str) else "") for chunk in source.chunks)
 
     def translate(self, error: BaseException, guard: Any) -> Failed:
-        return failed(error, time.time())
+        return failed(error, time.time(), guard.fired)
 
     def restart_chunk(self, source: Source) -> Any:
         return {"choices": [], "router_event": "restart"}
@@ -181,6 +194,8 @@ class FunctionStream:
         except BaseException:
             over.abandon()
             raise
+        if over.guard.fired:  # a function cannot be cut while it blocks; what came too late is noticed here
+            return over.mend(TimeoutError(_TOO_LATE))
         over.source.chunks.append(chunk)
         return chunk
 
@@ -218,6 +233,7 @@ class AsyncFunctionStream:
             return over.prefix.popleft()
         if over.done:
             raise StopAsyncIteration
+        over.guard.task = asyncio.current_task()
         try:
             chunk = await over.source.iterator.__anext__()
         except StopAsyncIteration:
@@ -225,9 +241,15 @@ class AsyncFunctionStream:
             raise
         except Exception as error:
             return await over.amend(error)
+        except asyncio.CancelledError:
+            if over.guard.ours():
+                return await over.amend(TimeoutError(_TOO_LATE))
+            over.abandon()
+            raise
         except BaseException:
             over.abandon()
             raise
+        over.guard.task = None
         over.source.chunks.append(chunk)
         return chunk
 

@@ -92,6 +92,7 @@ class Guard:
 
     def ended(self) -> None:
         """Nothing is timed any more."""
+        self.sock = None
         WATCHDOG.forget(self)
 
     def drop(self) -> None:
@@ -135,7 +136,10 @@ class AsyncGuard(Guard):
             self.loop.call_soon_threadsafe(lambda: self.loop.create_task(response.aclose()))
 
     def _look(self) -> None:
-        if not self.due(time.monotonic()):
+        now = time.monotonic()
+        if self.task is None and now < self.deadline:  # nobody is waiting: the reader is slow, not the provider
+            self.idle_since = now
+        if not self.due(now):
             self.arm()
             return
         self.fired = True

@@ -60,7 +60,7 @@ class LitellmProvider:
         import litellm
 
         started = time.monotonic()
-        guard = Guard(started + (_until_first(attempt) if attempt.stream else attempt.timeout_s))
+        guard = Guard(started + attempt.until_first_s)
         if held := not TAP.pinned:
             TAP.hold()
         token = INSIDE.set(guard)
@@ -90,7 +90,7 @@ class LitellmProvider:
         import litellm
 
         started = time.monotonic()
-        guard = AsyncGuard(started + _until_first(attempt), asyncio.get_running_loop())
+        guard = AsyncGuard(started + attempt.until_first_s, asyncio.get_running_loop())
         guard.task = asyncio.current_task()
         guard.attempt, attempt.sent = attempt, attempt.candidate.provider in litellm._custom_providers
         if held := not TAP.pinned:
@@ -133,12 +133,6 @@ def litellm_retries() -> bool:
     import litellm
 
     return bool(litellm.num_retries)
-
-
-def _until_first(attempt: Attempt) -> float:
-    if attempt.stream and attempt.ttft_timeout_s is not None:
-        return min(attempt.timeout_s, attempt.ttft_timeout_s)
-    return attempt.timeout_s
 
 
 def request_kwargs(attempt: Attempt) -> tuple[dict[str, Any], str | None]:
@@ -229,7 +223,7 @@ def _failed(
         import litellm
 
         cut = litellm.Timeout(
-            message=f"no answer within {_until_first(attempt):.3g} s (deployment {attempt.candidate.name!r})",
+            message=f"no answer within {attempt.until_first_s:.3g} s (deployment {attempt.candidate.name!r})",
             model=attempt.candidate.deployment.model,
             llm_provider=attempt.candidate.provider,
         )

@@ -90,6 +90,7 @@ def _sync_send(original: Any) -> Any:
                 except BaseException:
                     response.close()
                     raise
+                guard.sock = None  # back in its pool: the next request on it is somebody else's
         except Exception as error:
             guard.error = error
             raise
@@ -165,6 +166,8 @@ def _guarded_stream(inner: Any, guard: AsyncGuard) -> Any:
         async def __aiter__(self) -> AsyncIterator[bytes]:
             body = inner.__aiter__()
             while True:
+                if guard.fired:
+                    raise _read_timeout(None)
                 guard.task = asyncio.current_task()
                 try:
                     part = await body.__anext__()

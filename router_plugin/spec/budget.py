@@ -44,8 +44,11 @@ class Budget(Spec):
     @field_validator("key")
     @classmethod
     def _is_path(cls, value: str | None) -> str | None:
-        if value is not None and value.split(".")[0] not in ("user", "extra", "metadata"):
+        parts = [] if value is None else value.split(".")
+        if value is not None and (parts[0] not in ("user", "extra", "metadata") or "" in parts):
             raise ValueError(f"must be 'user' or a path that starts with 'extra.' or 'metadata.', got {value!r}")
+        if parts[:1] == ["user"] and len(parts) > 1:
+            raise ValueError(f"'user' is text and has no fields, got {value!r}")
         if value in ("extra", "metadata"):
             raise ValueError(f"{value!r} is a mapping; name a field of it, e.g. '{value}.team'")
         return value

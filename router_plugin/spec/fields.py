@@ -16,9 +16,12 @@ def number(value: Any) -> float:
     """A finite number that is not a bool and not a string."""
     if isinstance(value, bool) or not isinstance(value, (int, float, Decimal)):
         raise ValueError(f"must be a number, not {value!r} ({type(value).__name__})")
-    result = float(value)
+    try:
+        result = float(value)
+    except OverflowError:
+        result = math.inf
     if not math.isfinite(result):
-        raise ValueError(f"must be finite, not {value!r}")
+        raise ValueError("must be finite, and within what a float can hold")
     return result
 
 

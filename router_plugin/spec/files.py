@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import SpecError, did_you_mean
-from .budget import Budget
 from .router_spec import RouterSpec
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 24
 MAX_ALIASES = 50
+MAX_VALUES = 100_000
 
 
 def load_spec(path: str | os.PathLike[str]) -> RouterSpec:
@@ -32,8 +32,8 @@ def load_spec(path: str | os.PathLike[str]) -> RouterSpec:
         raise SpecError(
             f"{file.name}: a settings file may have at most {MAX_BYTES} bytes, this has {file.stat().st_size}"
         )
-    text = file.read_text(encoding="utf-8")
     try:
+        text = file.read_text(encoding="utf-8")
         data = _parse(file.suffix.lower(), text)
         return spec_of(data)
     except SpecError as error:
@@ -46,7 +46,7 @@ def spec_of(data: Any) -> RouterSpec:
     """The spec in parsed settings (the keywords of ``Router``)."""
     if not isinstance(data, dict):
         raise SpecError(f"settings must be a mapping with 'name' and 'models', not {type(data).__name__}")
-    _check_depth(data, 0)
+    _check_size(data)
     data = dict(data)
     known = {*RouterSpec.model_fields, "models"} - {"deployments", "kind", "any_model"}
     for key in data:
@@ -55,7 +55,8 @@ def spec_of(data: Any) -> RouterSpec:
     if "models" not in data:
         raise SpecError("'models' is missing: list model names and deployments")
     data["deployments"] = data.pop("models")
-    data["budgets"] = tuple(Budget(**budget) for budget in data.get("budgets") or ())
+    if data.get("budgets") is None:
+        data.pop("budgets", None)
     return RouterSpec(**data)
 
 
@@ -103,6 +104,16 @@ def _yaml(text: str) -> Any:
                     raise SpecError(f"more than {MAX_ALIASES} YAML aliases")
             return super().compose_node(parent, index)
 
+        def construct_yaml_int(self, node: Any) -> int:
+            if ":" in node.value:
+                raise SpecError(f"{node.value!r} would be read as a number of base 60; quote it, or write it out")
+            return super().construct_yaml_int(node)
+
+        def construct_yaml_float(self, node: Any) -> float:
+            if ":" in node.value:
+                raise SpecError(f"{node.value!r} would be read as a number of base 60; quote it, or write it out")
+            return super().construct_yaml_float(node)
+
         def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
             seen = set()
             for key_node, _ in node.value:
@@ -114,15 +125,23 @@ def _yaml(text: str) -> Any:
                 seen.add(key)
             return super().construct_mapping(node, deep)
 
+    Loader.add_constructor("tag:yaml.org,2002:int", Loader.construct_yaml_int)
+    Loader.add_constructor("tag:yaml.org,2002:float", Loader.construct_yaml_float)
     try:
         return yaml.load(text, Loader=Loader)  # a SafeLoader
     except yaml.YAMLError as error:
         raise SpecError(f"not valid YAML: {str(error)[:300]}") from None
 
 
-def _check_depth(value: Any, depth: int) -> None:
-    if depth > MAX_DEPTH:
-        raise SpecError(f"settings are nested more than {MAX_DEPTH} deep")
-    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    for item in items:
-        _check_depth(item, depth + 1)
+def _check_size(data: Any) -> None:
+    """Bounds on nesting and on the number of values, aliases counted as often as they are used."""
+    waiting, seen = [(data, 0)], 0
+    while waiting:
+        value, depth = waiting.pop()
+        seen += 1
+        if depth > MAX_DEPTH:
+            raise SpecError(f"settings are nested more than {MAX_DEPTH} deep")
+        if seen > MAX_VALUES:
+            raise SpecError(f"settings hold more than {MAX_VALUES} values")
+        items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        waiting += [(item, depth + 1) for item in items]

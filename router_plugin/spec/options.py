@@ -26,8 +26,10 @@ def _names(value: Any) -> Any:
 
 
 def _weights(value: Any) -> Any:
-    if value is None or isinstance(value, Weights):
+    if value is None:
         return value
+    if isinstance(value, Weights):
+        value = {name: getattr(value, name) for name in _WeightsSpec.model_fields}
     if not isinstance(value, dict):
         raise ValueError(f"must be a mapping such as {{'q': 1, 'c': 0.005}}, not {value!r}")
     return _WeightsSpec(**value).value()

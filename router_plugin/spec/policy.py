@@ -121,7 +121,7 @@ def with_tag(policy: Policy, tag: RouterTag | ModelTag) -> Policy:
     if isinstance(tag, RouterTag):
         changes: dict[str, Any] = {"bounds": (*policy.bounds, *tag.bounds)}
         if tag.weights is not None:
-            changes.update(_dials(None, tag.weights, None))
+            changes.update(_dials(None, Routing(weights=tag.weights).weights, None))
         if tag.models:
             changes["include_models"] = (*policy.include_models, tag.models)
         if tag.providers:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
@@ -27,19 +28,32 @@ def _router_name(value: Any) -> str:
 def _deployments(value: Any) -> Any:
     if value == "any":
         return ()
-    if isinstance(value, (str, bytes, dict)):
+    if isinstance(value, (str, bytes, dict)) or not isinstance(value, Iterable):
         raise ValueError(f"must be a list of model names and Deployments, or 'any', not {str(value)[:80]!r}")
     made = []
     for item in value:
         if isinstance(item, Deployment):
             made.append(item)
-        elif isinstance(item, dict):
+        elif isinstance(item, dict) and all(isinstance(key, str) for key in item):
             made.append(Deployment(**item))
         elif isinstance(item, str):
             made.append(Deployment(item))
         else:
             raise ValueError(f"must hold model names and Deployments, not {item!r} ({type(item).__name__})")
     return _named_apart(made)
+
+
+def _budgets(value: Any) -> Any:
+    if isinstance(value, (str, bytes, dict)) or not isinstance(value, Iterable):
+        raise ValueError(f"must be a list of Budgets, not {str(value)[:80]!r}")
+    made = []
+    for item in value:
+        if isinstance(item, dict) and all(isinstance(key, str) for key in item):
+            item = Budget(**item)
+        elif not isinstance(item, Budget):
+            raise ValueError(f"must hold Budgets, not {item!r} ({type(item).__name__})")
+        made.append(item)
+    return tuple(made)
 
 
 def _named_apart(deployments: list[Deployment]) -> tuple[Deployment, ...]:
@@ -66,7 +80,7 @@ class RouterSpec(Routing):
     name: Annotated[str, BeforeValidator(_router_name)]
     deployments: Annotated[tuple[Deployment, ...], BeforeValidator(_deployments)] = ()
     any_model: bool = False
-    budgets: tuple[Budget, ...] = ()
+    budgets: Annotated[tuple[Budget, ...], BeforeValidator(_budgets)] = ()
     allow_request_endpoints: bool = False
     description: str | None = Field(default=None, max_length=10_000)
     kind: Literal["router"] = "router"

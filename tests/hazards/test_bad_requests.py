@@ -121,9 +121,10 @@ def test_messages_that_are_the_providers_business(p: LoopbackProvider, wire: str
     told = ask(mode, r, messages=messages, max_tokens=20, timeout=10)
     let_go(r)
     if told.error is not None:
-        foreign = not type(told.error).__module__.startswith(("litellm", "openai", "router_plugin"))
-        assert not foreign, f"a {type(told.error).__name__}: {told.error}"
-        assert len(told.result.attempts) <= 1, told.result.attempts
+        ours = (TypeError, AttributeError, KeyError, IndexError, UnicodeError, RecursionError, NameError)
+        assert not isinstance(told.error, ours), repr(told.error)
+        tried = [f"{a.deployment}: {a.error}" for a in told.result.attempts]
+        assert len(tried) == len(set(tried)), tried
     if p.calls() == 0:
         assert spent(r) == 0, "nothing was sent, and something is paid for"
     assert all(seen["state"] == "ok" for seen in r.stats().values())
@@ -151,7 +152,8 @@ def test_a_request_that_cannot_be_sent_takes_no_deployment_from_the_others(
         told = ask(mode, r, timeout=10, **asked)
         if told.error is None:
             return
-        assert len(told.result.attempts) <= 2, [a.error for a in told.result.attempts]
+        tried = [f"{a.deployment}: {a.error}" for a in told.result.attempts]
+        assert len(tried) == len(set(tried)), tried
     assert p.calls() == 0
     assert spent(r) == 0
     assert {name: seen["state"] for name, seen in r.stats().items()} == {"m": "ok", "n": "ok"}
@@ -258,16 +260,55 @@ def test_a_stream_with_n_above_one(p: LoopbackProvider, mode: str) -> None:
 
 @pytest.mark.parametrize("stream", [None, 0, 1, "yes", "", "false", []], ids=repr)
 def test_a_stream_flag_that_is_no_bool(p: LoopbackProvider, stream: Any) -> None:
+    """litellm's business what it makes of it (a whole answer, mostly); ours that nothing stays held."""
     p.model("m", "one two")
     r = router(p)
     try:
         got = r.completion(messages=HI, stream=stream, timeout=10)
-        text = "".join(c.choices[0].delta.content or "" for c in got) if stream else got.choices[0].message.content
-        assert text == "one two"
+        text = "".join(c.choices[0].delta.content or "" for c in got) if hasattr(got, "__next__") else None
+        assert (text or got.choices[0].message.content) == "one two"
     except (SpecError, litellm.BadRequestError, litellm.InternalServerError):
         pass
-    del got
+    got = None
     let_go(r)
+
+
+def image(detail: str = "high") -> Any:
+    return user([{"type": "image_url", "image_url": {"url": "https://example.com/a.png", "detail": detail}}])
+
+
+PDF = "data:application/pdf;base64," + "QUJD" * 20_000
+MEDIA: list[tuple[str, Any, int]] = [
+    # (what, messages, input tokens that gpt-4o-mini honestly bills for it)
+    ("a high-detail image", image(), 25_501),
+    ("a low-detail image", image("low"), 2_833),
+    ("four images", [*image(), *image(), *image(), *image()], 4 * 25_501),
+    ("a PDF", user([{"type": "file", "file": {"file_data": PDF}}]), 20_000),
+    ("a file by its id", user([{"type": "file", "file": {"file_id": "file-1"}}]), 100_000),
+    ("a file by its url", user([{"type": "file", "file": {"file_id": "https://example.com/a.pdf"}}]), 100_000),
+    ("an unknown part", user([{"type": "video_url", "video_url": {"url": "https://example.com/a.mp4"}}]), 50_000),
+]
+
+
+@pytest.mark.parametrize(("messages", "tokens"), [m[1:] for m in MEDIA], ids=[m[0] for m in MEDIA])
+@pytest.mark.parametrize("bound", ["max_cost", "budget"])
+def test_what_cannot_be_counted_is_not_taken_for_little(messages: Any, tokens: int, bound: str) -> None:
+    """Images, PDFs and files that are only referred to: text tokenisers know nothing of them, so no exact count of
+    theirs may stand for the bound."""
+    supports = {"vision": True, "files": True}
+    settings: dict[str, Any] = {"max_cost": 4e-4} if bound == "max_cost" else {"budgets": [Budget(usd=4e-4)]}
+    r = Router("r", models=[Deployment("openai/gpt-4o-mini", supports=supports)], **settings)
+    cost = tokens * 0.15e-6
+
+    @r.wrap
+    def call(model: str, messages: Any, **kwargs: Any) -> Any:
+        return {"choices": [], "usage": {"prompt_tokens": tokens, "completion_tokens": 1}}
+
+    try:
+        call("router", messages, max_tokens=10)
+    except NoCandidateError:
+        return
+    assert cost <= 4e-4, f"accepted under a bound of $0.0004, and billed ${cost:.5f}"
 
 
 # --------------------------------------------------------------------------- who asks
@@ -298,7 +339,7 @@ def test_a_user_that_is_no_key(who: Any) -> None:
 def test_users_that_look_alike_share_nothing() -> None:
     """Text and numbers, separators, case, full-width and look-alike letters; a person called "(none)"."""
     users: list[Any] = ["1", 1, "a:b", "a", "b", "a:b:c", "A", "ａ", "\u0430", "(none)", None, "None", "a\x00", "a ", "\ud800"]
-    r, _ = scripted(FakeClock(), budgets=[Budget(usd=1e-4, key="user")], script={"m": [Says(output_tokens=40)]})
+    r, _ = scripted(FakeClock(), budgets=[Budget(usd=1.5e-4, key="user")], script={"m": [Says(output_tokens=40)]})
     for who in users:
         ask("sync", r, user=who, max_tokens=40).answered()
     assert len(r.budgets()) == len(users)

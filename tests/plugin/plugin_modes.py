@@ -150,18 +150,29 @@ class LoggingInFlight:
         executor.submit = self._submit  # type: ignore[method-assign]
 
     async def ended(self) -> None:
-        """Wait until litellm's executor, its logging worker and its failure threads are idle."""
-        await asyncio.wait_for(GLOBAL_LOGGING_WORKER.flush(), PATIENCE_S)
-        while self._futures:
+        """Wait until litellm's tasks on this loop, its logging worker, its executor and its failure threads are idle."""
+        while True:
+            await self._tasks_ended()
+            if not self._futures:
+                break
             future = self._futures.pop()
             if not future.cancelled():
                 await asyncio.wait_for(asyncio.wrap_future(future), PATIENCE_S)
-            await asyncio.wait_for(GLOBAL_LOGGING_WORKER.flush(), PATIENCE_S)
         for thread in threading.enumerate():
             if getattr(getattr(thread, "_target", None), "__name__", "") == "failure_handler":
                 thread.join(PATIENCE_S)
         if self._futures:
             await self.ended()
+
+    async def _tasks_ended(self) -> None:
+        """litellm hands a report to a task, which hands it to the worker's queue."""
+        worker = GLOBAL_LOGGING_WORKER
+        await asyncio.wait_for(worker.flush(), PATIENCE_S)
+        for_good = {asyncio.current_task(), worker._worker_task, worker._timeout_summary_task}
+        running = asyncio.all_tasks() - for_good
+        if running:
+            await asyncio.wait(running, timeout=PATIENCE_S)
+            await asyncio.wait_for(worker.flush(), PATIENCE_S)
 
 
 LOGGING = LoggingInFlight()

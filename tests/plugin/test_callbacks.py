@@ -531,4 +531,4 @@ async def test_calls_of_a_router_that_is_not_installed_are_billed_right_side_by_
     want = PROMPT_TOKENS * 1e-3 + len(heard[0].text.split()) * 2e-3
     assert [one.result.cost_usd for one in heard] == pytest.approx([want] * 20)
     assert [event.cost for event in await events.settled()] == pytest.approx([want] * 20)
-    assert not [name for name in litellm.model_cost if "router" in name and name.startswith("router")]
+    assert not [name for name in litellm.model_cost if name.startswith("router_plugin")]

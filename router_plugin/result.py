@@ -239,9 +239,11 @@ def attach(target: Any, result: RouteResult) -> None:
     if isinstance(hidden, dict):
         hidden["route_result"] = result
         return
-    if isinstance(target, (dict, list, str, bytes, int, float, type(None))):
+    if isinstance(target, (dict, list)):
         RECENT.keep(target, result)
         return
+    if isinstance(target, (str, bytes, int, float, type(None))):
+        return  # equal ones are often the same object: a record would be found for answers it does not belong to
     try:
         target.route_result = result
     except (AttributeError, TypeError, ValueError):

@@ -145,7 +145,7 @@ def measure_chunks(options: Options) -> list[dict[str, Any]]:
     from router_plugin import install
 
     litellm, loop = quiet_litellm(), asyncio.new_event_loop()
-    short, long = (20, 120) if options.quick else (100, 500)
+    short, long = (20, 60) if options.quick else (100, 500)
     rows = []
     for mode in ("sync stream", "async stream"):
         requests = Requests(mode, loop)

@@ -29,7 +29,6 @@ from overhead_common import (
     take_turns,
 )
 
-STRATEGIES = ("simple-shuffle", "latency-based-routing", "cost-based-routing", "usage-based-routing-v2")
 GROUP = {"model": "group", "messages": MESSAGES, "user": "ann"}
 _LISTS = (
     "callbacks",

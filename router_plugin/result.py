@@ -189,6 +189,16 @@ class RouteResult:
 
         return json.dumps(self.model_dump(), indent=indent)
 
+    def __reduce__(self) -> Any:
+        """Pickled, a record is its ``model_dump()``: the live one reaches prompts and credentials."""
+        return dict, (self.model_dump(),)
+
+    def __copy__(self) -> RouteResult:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> RouteResult:
+        return self
+
     def __repr__(self) -> str:
         return (
             f"RouteResult(deployment={self.deployment!r}, cost_usd={self.cost_usd:.6f}, "

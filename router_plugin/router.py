@@ -160,6 +160,8 @@ class Router:
         fallbacks = kwargs.pop("fallbacks") if "fallbacks" in kwargs else None
         surface = split(kwargs, self.spec.allow_request_endpoints)
         request = read_request(kwargs, surface.extra)
+        # What is sent is what was decided on, whatever the caller does to his messages meanwhile.
+        kwargs["messages"] = [{**message} if message.__class__ is dict else message for message in request.messages]
         layers = self._layers(name, fallbacks, (defaults, surface.options), others, prefer)
         segments = [router._decide(policy, request) for router, policy in layers]
         policy = segments[0].decision.policy
@@ -209,6 +211,8 @@ class Router:
             raise SpecError(f"model: must be a string, not {type(name).__name__}")
         text = "router" if name is None or name == self.name else name
         tags = parse_router_string(text).tags if routes(text) else _concrete(text)
+        if not isinstance(fallbacks, (list, tuple, type(None))):
+            raise SpecError(f"fallbacks: must be a list of model names and router strings, not {shown(fallbacks)}")
         for fallback in fallbacks or ():
             if not isinstance(fallback, str):
                 raise SpecError(f"fallbacks: a routed call takes model names and router strings, not {fallback!r}")

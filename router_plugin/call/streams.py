@@ -80,7 +80,8 @@ class Handover:
             self.done = self.waiting = True
             self.guard.ended()
             usage = self._usage()
-            self.flight.finish(self.flight.price(usage), usage, True)
+            free = self.kind.is_free(self.source)
+            self.flight.finish(0 if free else self.flight.price(usage), usage, True)
 
     def abandon(self) -> None:
         """Left early: what was sent and received is settled."""

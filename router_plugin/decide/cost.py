@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from ..records import Candidate, Request
+from ..records import UNBOUNDED, Candidate, Request
 from ..spec import capability as cap
 
 # What an answer is expected to need where nothing better is known: chat answers of LMSYS-Chat-1M have about 215 tokens
@@ -58,7 +58,7 @@ def exact_upper(candidate: Candidate, request: Request, count_tokens: CountToken
 
     Images, audio and files have no tokeniser that we could run: with them the cheap bound stands.
     """
-    if request.needs & _MEDIA:
+    if request.needs & _MEDIA or request.upper >= UNBOUNDED:
         return request.upper
     model = candidate.deployment.model
     known = request.exact_counts.get(model)

@@ -34,6 +34,18 @@ _OPTIONS = frozenset(
 )
 
 
+# Parts of other kinds that are nothing but text.
+_TEXT_PARTS = (
+    "tool_use",
+    "tool_result",
+    "refusal",
+    "redacted_thinking",
+    "output_text",
+    "guarded_text",
+    "search_result",
+)
+
+
 class _Tally:
     """Sizes of one request while it is being read."""
 
@@ -95,6 +107,7 @@ class _Tally:
         elif isinstance(part, str):
             self.text(part)
         else:
+            self.unbounded |= kind not in _TEXT_PARTS  # nobody knows what a provider makes of it
             self.value(part)
 
 
@@ -146,7 +159,7 @@ def _read_message(message: Any, tally: _Tally) -> None:
     content = message.get("content")
     if isinstance(content, str):
         tally.text(content)
-    elif isinstance(content, Sequence):
+    elif isinstance(content, Sequence) and not isinstance(content, (bytes, bytearray)):
         for part in content:
             tally.part(part)
     elif content is not None:

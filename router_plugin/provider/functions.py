@@ -156,6 +156,9 @@ class FunctionStreams:
     def text(self, source: Source) -> str:
         return "".join(output_text(chunk) or (chunk if isinstance(chunk, str) else "") for chunk in source.chunks)
 
+    def is_free(self, source: Source) -> bool:
+        return False
+
     def translate(self, error: BaseException, guard: Any) -> Failed:
         return failed(error, time.time(), guard.fired)
 

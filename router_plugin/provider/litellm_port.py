@@ -15,7 +15,7 @@ from . import catalog
 from .guard import INSIDE, AsyncGuard, Guard
 from .streams import LitellmStreams, Peeked, apeek, peek
 from .tap import TAP
-from .translate import failed
+from .translate import failed, is_unsendable, is_unwritable
 from .usage import bill, read_usage
 
 # litellm's own default; only attempts that may take longer have to say so. Values above it are rounded up to minutes,
@@ -48,12 +48,12 @@ class LitellmProvider:
 
         name = model if model.startswith(("openai/", "gpt", "o1", "o3", "o4")) else "gpt-4o"
         messages = [m if isinstance(m, dict) else m.model_dump() for m in request.messages]
-        counted = litellm.token_counter(
-            model=name,
-            messages=messages,
-            tools=list(request.tools) if request.tools else None,
-            use_default_image_token_count=True,
-        )
+        try:
+            counted = litellm.token_counter(
+                model=name, messages=messages, tools=list(request.tools) if request.tools else None
+            )
+        except Exception:  # litellm counts what it knows; what it does not know keeps its cheap bound
+            return request.upper
         return int(counted)
 
     def call(self, attempt: Attempt) -> Answered | Failed:
@@ -61,6 +61,7 @@ class LitellmProvider:
 
         started = time.monotonic()
         guard = Guard(started + attempt.until_first_s)
+        guard.attempt, attempt.sent = attempt, attempt.candidate.provider in litellm._custom_providers
         if held := not TAP.pinned:
             TAP.hold()
         token = INSIDE.set(guard)
@@ -230,6 +231,12 @@ def _failed(
         cut.__cause__ = error if isinstance(error, Exception) else None
         error = cut
     facts = failed(error, time.time(), guard.fired, guard.status)
+    if (
+        (not attempt.sent or is_unwritable(error))
+        and facts.kind in ("server", "connection", "unknown")
+        and is_unsendable(error)
+    ):
+        return Failed(error, "bad_request", False, None, facts.status)  # nobody was asked: it is the caller's
     if kind is None and (guard.fired or guard.status is None or guard.status >= 400 or guard.error or attempt.stream):
         return facts
     if kind is None and facts.kind in ("content_policy", "context_window", "rate_limit"):

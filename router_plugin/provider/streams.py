@@ -204,6 +204,10 @@ class LitellmStreams:
         """All output received so far."""
         return "".join(output_text(chunk) for chunk in source.chunks)
 
+    def is_free(self, source: Any) -> bool:
+        """Whether litellm's own cache answered: nobody is paid."""
+        return bool(source.custom_llm_provider == "cached_response")
+
     def translate(self, error: BaseException, guard: Any) -> Failed:
         return failed(error, time.time(), guard.fired)
 

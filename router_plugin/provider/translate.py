@@ -64,6 +64,15 @@ _NOT_SENT = (
     "gaierror",
     "ClientConnectorError",
 )
+_UNSENDABLE = (
+    "TypeError",
+    "ValueError",
+    "UnicodeEncodeError",
+    "LocalProtocolError",
+    "RecursionError",
+    "AttributeError",
+    "KeyError",
+)
 _RESETS = ("ConnectionResetError", "ServerDisconnectedError", "ClientOSError", "ReadError", "RemoteProtocolError")
 _CONNECTION_WORDS = ("connection error", "connection refused", "connection reset", "server disconnected", "peer closed")
 _WINDOW_WORDS = ("context_length_exceeded", "maximum context length", "prompt is too long", "context window")
@@ -95,6 +104,17 @@ def _unsent(chain: list[str], message: str) -> bool:
     if any(name in _RESETS for name in chain) or "reset by peer" in message:
         return False
     return any(name in _NOT_SENT for name in chain) or "connection refused" in message
+
+
+def is_unsendable(error: BaseException) -> bool:
+    """Whether a request could not even be written down: a lone surrogate, an object in a tool, a bad header."""
+    return any(name in _UNSENDABLE for name in _causes(error))
+
+
+def is_unwritable(error: BaseException) -> bool:
+    """Whether HTTP itself could not carry the request (a header with a newline): found only while sending."""
+    chain = _causes(error)
+    return "LocalProtocolError" in chain or ("ValueError" in chain and "header" in str(error).lower())
 
 
 def _unwrapped(error: BaseException) -> BaseException:

@@ -149,10 +149,12 @@ def bill(response: Any, candidate: Candidate, request: Request) -> tuple[int, Us
     litellm believe never lowers what a budget is charged.
     """
     usage = read_usage(response)
+    hidden = getattr(response, "_hidden_params", None)
+    if hidden.__class__ is dict and "cache_hit" in hidden and hidden["cache_hit"] is True:
+        return 0, usage or Usage(0, 0)  # litellm's own cache answered: nobody is paid
     if usage is None:
         usage = Usage(request.estimate, tokens_of_text(output_text(response)), exact=False)
     if usage.exact and not candidate.own_price:
-        hidden = getattr(response, "_hidden_params", None)
         cost = hidden["response_cost"] if hidden.__class__ is dict and "response_cost" in hidden else None
         if isinstance(cost, (int, float)) and 0 < cost < 1e9:
             theirs = round(cost * 1e9)

@@ -69,7 +69,7 @@ def key_of(path: str, request: Mapping[str, Any]) -> Key:
         if len(value) > _LONGEST_KEY:
             raise SpecError(f"{path}: a budget key may have at most {_LONGEST_KEY} characters, this has {len(value)}")
         return value if value.isascii() else unicodedata.normalize("NFC", value)
-    if isinstance(value, int) and not isinstance(value, bool):
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 63:
         return value
     raise SpecError(f"{path}: a budget key must be text or a whole number, not {type(value).__name__}")
 

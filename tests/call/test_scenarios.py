@@ -466,3 +466,16 @@ def test_and_refuses_when_they_do_not_come_back_in_time(mode: str) -> None:
         world.call(mode, max_tokens=5)
     assert 1 <= world.clock.monotonic() - started < 1.1
     assert world.provider.calls == []
+
+
+def test_a_pickled_record_holds_neither_keys_nor_prompts() -> None:
+    import copy
+    import pickle
+
+    model = Deployment("test/a", name="a", api_key="sk-canary", **PRICE)
+    clock = FakeClock()
+    router = Router("w", [model], clock=clock, provider=ScriptedProvider(clock))
+    result = router.route({"prompt": "canary words"})
+    assert b"canary" not in pickle.dumps(result)
+    assert pickle.loads(pickle.dumps(result))["ranking"] == ["a"]
+    assert copy.deepcopy(result) is result

@@ -150,7 +150,7 @@ class LoggingInFlight:
         executor.submit = self._submit  # type: ignore[method-assign]
 
     async def ended(self) -> None:
-        """Wait until litellm's tasks on this loop, its logging worker, its executor and its failure threads are idle."""
+        """Wait until litellm's tasks of this loop, its logging worker, executor and failure threads are idle."""
         while True:
             await self._tasks_ended()
             if not self._futures:
@@ -166,13 +166,16 @@ class LoggingInFlight:
 
     async def _tasks_ended(self) -> None:
         """litellm hands a report to a task, which hands it to the worker's queue."""
-        worker = GLOBAL_LOGGING_WORKER
-        await asyncio.wait_for(worker.flush(), PATIENCE_S)
-        for_good = {asyncio.current_task(), worker._worker_task, worker._timeout_summary_task}
-        running = asyncio.all_tasks() - for_good
+        await asyncio.wait_for(GLOBAL_LOGGING_WORKER.flush(), PATIENCE_S)
+        for_good = ("LoggingWorker._worker_loop", "LoggingWorker._flush_timeout_summary")
+        running = [
+            task
+            for task in asyncio.all_tasks() - {asyncio.current_task()}
+            if getattr(task.get_coro(), "__qualname__", "") not in for_good
+        ]
         if running:
             await asyncio.wait(running, timeout=PATIENCE_S)
-            await asyncio.wait_for(worker.flush(), PATIENCE_S)
+            await asyncio.wait_for(GLOBAL_LOGGING_WORKER.flush(), PATIENCE_S)
 
 
 LOGGING = LoggingInFlight()

@@ -58,6 +58,7 @@ TAP = Tap()
 # An attempt is one request. litellm's async handler sends it a second time after a reset, whatever it was told; the
 # provider may then bill twice for what was reserved once.
 _MAX_REDIRECTS = 3
+_LONGEST_PAGE = 65_536  # bytes
 _FOREVER_S = 86_400.0
 
 
@@ -91,6 +92,7 @@ def _sync_send(original: Any) -> Any:
                     response.close()
                     raise
                 guard.sock = None  # back in its pool: the next request on it is somebody else's
+                _refuse_page(response)
         except Exception as error:
             guard.error = error
             raise
@@ -98,6 +100,16 @@ def _sync_send(original: Any) -> Any:
 
     send.router_plugin = True  # type: ignore[attr-defined]
     return send
+
+
+def _refuse_page(response: Any) -> None:
+    """A long page where an answer should be (a captive portal, a proxy's error). litellm would put all of it into its
+    error and search that for secrets, at seconds a megabyte."""
+    import httpx
+
+    kind = response.headers.get("content-type", "")
+    if "html" in kind and len(response.content) > _LONGEST_PAGE:
+        raise httpx.DecodingError(f"a page ({kind}, {len(response.content)} bytes) instead of an answer")
 
 
 def _stays_home(request: Any, response: Any) -> bool:
@@ -144,7 +156,13 @@ def _async_send(original: Any) -> Any:
             guard.error = error
             raise
         guard.response, guard.status = response, response.status_code
-        if stream:
+        if not stream:
+            try:
+                _refuse_page(response)
+            except Exception as error:
+                guard.error = error
+                raise
+        else:
             response.stream = _guarded_stream(response.stream, guard)
         return response
 

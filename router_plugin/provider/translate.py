@@ -138,6 +138,8 @@ def _kind(error: BaseException, status: int | None, message: str, chain: list[st
         return "quota"
     if kind == "server" and ("overloaded" in message or status == 529):
         return "overloaded"
+    if "DecodingError" in chain:
+        return "bad_answer"
     if kind in ("server", "connection"):
         if any(name in ("JSONDecodeError", "ValidationError") for name in chain) or "unable to get json" in message:
             return "bad_answer"

@@ -94,7 +94,8 @@ class Told:
 
     def answered(self) -> str:
         if self.error is not None:
-            raise AssertionError(f"wanted an answer, got {self.error!r}") from self.error
+            short = len(str(self.error)) < 2_000
+            raise AssertionError(f"wanted an answer, got {self.error!r:.600}") from (self.error if short else None)
         return self.text
 
 

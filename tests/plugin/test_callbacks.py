@@ -9,6 +9,7 @@ from typing import Any
 
 import litellm
 import pytest
+from litellm.litellm_core_utils.litellm_logging import Logging
 from plugin_modes import (
     ASYNC,
     ASYNC_STREAM,
@@ -291,6 +292,29 @@ async def test_an_answered_bridged_call_is_one_success(
     seen = await events.settled()
     answered(seen, "big", heard)
     assert failed(seen) == []
+
+
+@bridges
+@pytest.mark.parametrize("mode", [SYNC, SYNC_STREAM], ids=str)
+async def test_a_bridged_call_is_one_success_even_if_its_two_reports_run_at_once(
+    installed: Router, events: Events, monkeypatch: pytest.MonkeyPatch, mode: Mode, bridge: str
+) -> None:
+    """litellm reports it as a completion and as what was bridged, in two threads that look for each other first."""
+    look = Logging.should_run_logging
+    both = threading.Barrier(2)
+
+    def slow_look(self: Any, event_type: Any, stream: bool = False) -> bool:
+        found = bool(look(self, event_type, stream))
+        if event_type == "sync_success" and found and not stream:
+            try:
+                both.wait(0.3)
+            except threading.BrokenBarrierError:
+                pass  # alone, as it should be
+        return found
+
+    monkeypatch.setattr(Logging, "should_run_logging", slow_look)
+    heard = await through(bridge, mode)
+    answered(await events.settled(), "big", heard)
 
 
 @bridges

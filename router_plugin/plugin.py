@@ -200,12 +200,12 @@ def _distinct(*functions: Any) -> list[Any]:
 # variables of the function object are named (and never read): a debugger that looks at the frame finds its cells.
 _SOURCE = """
 def make({free}):
-    {prefix}def {name}(*args, **kwargs):
+    {prefix}def call(*_rp_args, **_rp_kwargs):
         if False: ({free})
-        entry = "ENTRY"
-        original = "ORIGINAL"
-        return {wait}entry(original, args, kwargs)
-    return {name}
+        _rp_entry = "ENTRY"
+        _rp_original = "ORIGINAL"
+        return {wait}_rp_entry(_rp_original, _rp_args, _rp_kwargs)
+    return call
 """
 
 
@@ -214,7 +214,6 @@ def _entry_code(function: types.FunctionType, entry: Callable[..., Any], origina
     code, awaited = function.__code__, inspect.iscoroutinefunction(function)
     source = _SOURCE.format(
         free="".join(f"{name}, " for name in code.co_freevars),
-        name=code.co_name,
         prefix="async " if awaited else "",
         wait="await " if awaited else "",
     )
@@ -225,7 +224,7 @@ def _entry_code(function: types.FunctionType, entry: Callable[..., Any], origina
     constants = tuple(
         given.get(constant, constant) if isinstance(constant, str) else constant for constant in template.co_consts
     )
-    return template.replace(co_consts=constants)  # type: ignore[no-any-return]
+    return template.replace(co_consts=constants, co_name=code.co_name)  # type: ignore[no-any-return]
 
 
 def _not_ours(model: Any, kwargs: dict[str, Any]) -> bool:
@@ -245,8 +244,27 @@ def _sync_entry(original: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
         return original(*args, **kwargs)
     router, named, prefer, implicit = target
     if "acompletion" in named and named.pop("acompletion"):  # litellm's async bridges await what this returns
-        return router._acompletion(named, _HOST.routers, prefer, implicit)
-    return router._completion(named, _HOST.routers, prefer, implicit)
+        return _noted(router._acompletion(named, _HOST.routers, prefer, implicit))
+    try:
+        return router._completion(named, _HOST.routers, prefer, implicit)
+    except RouterError as error:
+        _note(error)
+        raise
+
+
+async def _noted(call: Any) -> Any:
+    try:
+        return await call
+    except RouterError as error:
+        _note(error)
+        raise
+
+
+def _note(error: RouterError) -> None:
+    """Tell the bridge that this call came through, if one did, of an error of ours."""
+    bridged = _BRIDGED.get()
+    if bridged is not None:
+        bridged.error = error
 
 
 async def _async_entry(original: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -255,61 +273,68 @@ async def _async_entry(original: Any, args: tuple[Any, ...], kwargs: dict[str, A
     if _not_ours(model, kwargs) or (target := _target(original, model, args, kwargs)) is None:
         return await original(*args, **kwargs)
     router, named, prefer, implicit = target
-    return await router._acompletion(named, _HOST.routers, prefer, implicit)
+    return await _noted(router._acompletion(named, _HOST.routers, prefer, implicit))
 
 
-# What a bridge was asked for: litellm gets the router's plain name instead, so that no bridge takes a concrete name to
-# another endpoint, or apart, on its way to completion.
-_ASKED: ContextVar[tuple[Router, Any, str | None, bool] | None] = ContextVar("router_plugin_asked", default=None)
+class _Bridged:
+    """One call of a bridge: what it was asked for, until completion takes it, and the error we raised inside it.
+
+    litellm gets the router's plain name instead, so that no bridge takes a concrete name to another endpoint, or
+    apart, on its way to completion; and it wraps our errors in its own. The object is shared by the copies of the
+    context that threads and callbacks get, so that what is taken is taken for all of them.
+    """
+
+    __slots__ = ("asked", "error")
+
+    def __init__(self, asked: Asked | None) -> None:
+        self.asked = asked
+        self.error: RouterError | None = None
+
+
+Asked = tuple[Router, Any, "str | None", bool]
+_BRIDGED: ContextVar[_Bridged | None] = ContextVar("router_plugin_bridged", default=None)
 
 
 def _bridge(original: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """text_completion and responses reach us through completion; their answers are new objects that need the record."""
-    args, kwargs, tokens = _to_bridge(original, args, kwargs)
+    args, kwargs, bridged, tokens = _to_bridge(original, args, kwargs)
     try:
         return _with_record(original(*args, **kwargs))
     except Exception as error:
-        raise _as_itself(error) from None
+        if bridged.error is None or bridged.error is error:
+            raise
+        raise bridged.error from None
     finally:
-        _ASKED.reset(tokens[0])
+        _BRIDGED.reset(tokens[0])
         LATEST.reset(tokens[1])
 
 
 async def _async_bridge(original: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    args, kwargs, tokens = _to_bridge(original, args, kwargs)
+    args, kwargs, bridged, tokens = _to_bridge(original, args, kwargs)
     try:
         return _with_record(await original(*args, **kwargs))
     except Exception as error:
-        raise _as_itself(error) from None
+        if bridged.error is None or bridged.error is error:
+            raise
+        raise bridged.error from None
     finally:
-        _ASKED.reset(tokens[0])
+        _BRIDGED.reset(tokens[0])
         LATEST.reset(tokens[1])
 
 
 def _to_bridge(
     original: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[tuple[Any, ...], dict[str, Any], tuple[Any, Any]]:
+) -> tuple[tuple[Any, ...], dict[str, Any], _Bridged, tuple[Any, Any]]:
     """The arguments with the addressed router's plain name; what was really asked for travels in the context."""
     model = kwargs["model"] if "model" in kwargs else _by_name(original, args, kwargs).get("model")
-    asked = _ASKED.get()
-    if asked is not None and model == f"router/{asked[0].name}":
-        pass  # the sync function inside its async twin
-    elif not inside_attempt():
-        asked = _asked(model, kwargs)
-        if asked is not None:
-            args, kwargs = (), {**_by_name(original, args, kwargs), "model": f"router/{asked[0].name}"}
+    bridged = _BRIDGED.get()
+    if bridged is None or bridged.asked is None or model != f"router/{bridged.asked[0].name}":
+        # (else: the sync function inside its async twin)
+        bridged = _Bridged(None if inside_attempt() else _asked(model, kwargs))
+        if bridged.asked is not None:
+            args, kwargs = (), {**_by_name(original, args, kwargs), "model": f"router/{bridged.asked[0].name}"}
             kwargs.pop("custom_llm_provider", None)
-    return args, kwargs, (_ASKED.set(asked), LATEST.set(None))
-
-
-def _as_itself(error: Exception) -> BaseException:
-    """Our own error where a bridge has wrapped it in one of litellm's."""
-    inner: BaseException | None = error
-    for _ in range(12):
-        if inner is None or isinstance(inner, RouterError):
-            break
-        inner = inner.__cause__ or inner.__context__
-    return inner if isinstance(inner, RouterError) else error
+    return args, kwargs, bridged, (_BRIDGED.set(bridged), LATEST.set(None))
 
 
 def _with_record(answer: Any) -> Any:
@@ -333,11 +358,14 @@ def _target(
         for name in OURS.intersection(kwargs):  # a nested call of a concrete model: ours to take out, not to obey
             del kwargs[name]
         return None
-    asked = _ASKED.get()
-    if asked is None or model not in (f"router/{asked[0].name}", asked[0].name):
+    bridged = _BRIDGED.get()
+    asked = bridged.asked if bridged is not None else None
+    if bridged is None or asked is None or model not in (f"router/{asked[0].name}", asked[0].name):
         asked = _asked(model, kwargs)
         if asked is None:
             return None
+    else:
+        bridged.asked = None
     router, name, prefer, implicit = asked
     named = _by_name(original, args, kwargs)
     if "custom_llm_provider" in named and named["custom_llm_provider"] == _PROVIDER:

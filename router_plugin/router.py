@@ -348,8 +348,10 @@ class Router:
             flight = run(plan(call), self._provider, self._clock)
         except Exception as error:
             attach(error, call.result)
+            _bridge_told(call, "failure")
             raise
-        return _bridged_once(hand_over(flight, self._provider), call)
+        _bridge_told(call, "success")
+        return hand_over(flight, self._provider)
 
     async def _acompletion(
         self, kwargs: dict[str, Any], others: Mapping[str, Router], prefer: str | None = None, implicit: bool = False
@@ -359,8 +361,10 @@ class Router:
             flight = await arun(plan(call), self._provider, self._clock)
         except Exception as error:
             attach(error, call.result)
+            _bridge_told(call, "failure")
             raise
-        return _bridged_once(hand_over(flight, self._provider), call)
+        _bridge_told(call, "success")
+        return hand_over(flight, self._provider)
 
     def _begin(self, kwargs: dict[str, Any], others: Mapping[str, Router], prefer: str | None, implicit: bool) -> Call:
         name = kwargs.pop("model", None)
@@ -444,10 +448,10 @@ def _concrete(name: str) -> tuple[RouterTag | ModelTag, ...]:
     return (ModelTag(name),)
 
 
-def _bridged_once(answer: Any, call: Call) -> Any:
-    """litellm's bridges (text completion, responses) log with the object they handed down, which the first attempt
-    used. Where a later attempt answered, its own event has been sent: the bridge's would be a second one."""
-    if call.made > 1 and (logging_obj := call.kwargs.get("litellm_logging_obj")) is not None:
-        for event in ("sync_success", "async_success"):
-            logging_obj.has_run_logging(event_type=event)
-    return answer
+def _bridge_told(call: Call, outcome: str) -> None:
+    """litellm's bridges (text completion, responses) report with a logging object of their own. The attempts have
+    reported already: the bridge's report would be a second one."""
+    logging_obj = call.kwargs["litellm_logging_obj"] if "litellm_logging_obj" in call.kwargs else None
+    if logging_obj is not None:
+        for kind in ("sync", "async"):
+            logging_obj.has_run_logging(event_type=f"{kind}_{outcome}")

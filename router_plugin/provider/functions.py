@@ -57,8 +57,7 @@ class FunctionProvider:
     def call(self, attempt: Attempt) -> Answered | Failed:
         started = time.monotonic()
         guard = Guard(started + attempt.until_first_s)
-        if held := not TAP.pinned:
-            TAP.hold()
+        TAP.hold()
         token = INSIDE.set(guard)
         guard.arm()
         streaming = False
@@ -87,15 +86,13 @@ class FunctionProvider:
             guard.ended()
             if streaming:
                 guard.arm()
-            if held:
-                TAP.release()
+            TAP.release()
 
     async def acall(self, attempt: Attempt) -> Answered | Failed:
         started = time.monotonic()
         guard = AsyncGuard(started + attempt.until_first_s, asyncio.get_running_loop())
         guard.task = asyncio.current_task()
-        if held := not TAP.pinned:
-            TAP.hold()
+        TAP.hold()
         token = INSIDE.set(guard)
         guard.arm()
         streaming = False
@@ -126,8 +123,7 @@ class FunctionProvider:
             guard.disarm()
             if streaming:
                 guard.arm()
-            if held:
-                TAP.release()
+            TAP.release()
 
     bill = staticmethod(bill)
 

@@ -62,8 +62,7 @@ class LitellmProvider:
         started = time.monotonic()
         guard = Guard(started + attempt.until_first_s)
         guard.attempt, attempt.sent = attempt, attempt.candidate.provider in litellm._custom_providers
-        if held := not TAP.pinned:
-            TAP.hold()
+        TAP.hold()
         token = INSIDE.set(guard)
         guard.arm()
         answered, price = False, None
@@ -84,8 +83,7 @@ class LitellmProvider:
                 guard.ended()
             if price is not None:
                 catalog.price_done(price, TAP.pinned)
-            if held:
-                TAP.release()
+            TAP.release()
 
     async def acall(self, attempt: Attempt) -> Answered | Failed:
         import litellm
@@ -94,8 +92,7 @@ class LitellmProvider:
         guard = AsyncGuard(started + attempt.until_first_s, asyncio.get_running_loop())
         guard.task = asyncio.current_task()
         guard.attempt, attempt.sent = attempt, attempt.candidate.provider in litellm._custom_providers
-        if held := not TAP.pinned:
-            TAP.hold()
+        TAP.hold()
         token = INSIDE.set(guard)
         guard.arm()
         answered, price = False, None
@@ -120,8 +117,7 @@ class LitellmProvider:
                 guard.disarm()
             if price is not None:
                 catalog.price_done(price, TAP.pinned)
-            if held:
-                TAP.release()
+            TAP.release()
 
     bill = staticmethod(bill)
 
@@ -140,7 +136,8 @@ def request_kwargs(attempt: Attempt) -> tuple[dict[str, Any], str | None]:
     """litellm's keyword arguments for one attempt (the caller's, the deployment's endpoint, and our few), and the key
     of the price that was put into litellm's map for it."""
     kwargs, deployment = dict(attempt.kwargs), attempt.candidate.deployment
-    if attempt.number > 1:  # litellm's bookkeeping belongs to one attempt
+    if "litellm_logging_obj" in kwargs:  # from inside litellm: an attempt keeps books of its own, and the `None`s
+        kwargs = {key: value for key, value in kwargs.items() if value is not None}  # it spells out are unset ones
         kwargs.pop("litellm_logging_obj", None)
         kwargs.pop("litellm_call_id", None)
     kwargs["model"] = deployment.model

@@ -113,8 +113,16 @@ def is_unsendable(error: BaseException) -> bool:
 
 def is_unwritable(error: BaseException) -> bool:
     """Whether HTTP itself could not carry the request (a header with a newline): found only while sending."""
-    chain = _causes(error)
-    return "LocalProtocolError" in chain or ("ValueError" in chain and "header" in str(error).lower())
+    current: BaseException | None = error
+    for _ in range(12):
+        if current is None:
+            break
+        if type(current).__name__ == "LocalProtocolError":
+            return True
+        if type(current) is ValueError and "header" in str(current).lower():
+            return True
+        current = current.__cause__ or current.__context__
+    return False
 
 
 def _unwrapped(error: BaseException) -> BaseException:

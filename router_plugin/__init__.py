@@ -4,6 +4,7 @@ The map::
 
     errors.py     what is raised, as a tree
     records.py    frozen values that flow through a call      clock.py, money.py  time, and nano-dollars
+    fork.py       what a forked child makes anew
     spec/         what a router is: deployments, budgets, options, router strings, files
     decide/       which deployment: pure functions; decision.py reads as the data flow
     snapshot.py   the live figures and scores that deciding reads

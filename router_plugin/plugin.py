@@ -20,6 +20,7 @@ from typing import Any
 
 from .capabilities import Answers
 from .errors import RouterError, SpecError
+from .fork import renew_in_child
 from .provider.catalog import forget_prices
 from .provider.guard import inside_attempt
 from .provider.litellm_port import PUBLIC
@@ -104,6 +105,10 @@ class _Host:
         self._swapped: list[tuple[Any, types.CodeType]] = []
         self.routers: dict[str, Router] = {}
         self.default: Router | None = None
+        renew_in_child(self)
+
+    def after_fork(self) -> None:
+        self._lock = threading.RLock()
         self.intercepting: tuple[Installation, ...] = ()
 
     def add(self, installation: Installation) -> Installation:

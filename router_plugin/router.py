@@ -23,6 +23,7 @@ from .decide.reasons import reason
 from .decide.request import read_request
 from .errors import NoCandidateError, SpecError, did_you_mean, shown
 from .explain import explain
+from .fork import renew_in_child
 from .provider.litellm_port import LitellmProvider
 from .provider.port import CataloguedProvider
 from .records import Candidate, Request
@@ -95,6 +96,14 @@ class Router:
         self._selections: LRUCache[tuple[Any, ...], Selection] = LRUCache(256)
         self._base = Selection()
         self._scorer_failed = False
+        self._seeded = seed is not None
+        renew_in_child(self)
+
+    def after_fork(self) -> None:
+        """In a forked child: a fresh lock, and (unless a seed was given) other random numbers than the parent's."""
+        self._lock = threading.RLock()
+        if not self._seeded:
+            self._random.seed()
 
     @classmethod
     def from_spec(cls, spec: RouterSpec, **keywords: Any) -> Router:

@@ -21,9 +21,17 @@ _DIRECT = ("models", "max_cost", "max_cost_per_million_tokens", "willingness_to_
 # Where a prompt and a key go is configuration: never taken from a request (unless the router allows it).
 ENDPOINT = frozenset(
     {"api_base", "base_url", "api_key", "api_version", "custom_llm_provider", "organization", "proxy", "ssl_verify"}
-    | {"client", "shared_session", "deployment_id", "azure", "litellm_credential_name", "aws_bedrock_runtime_endpoint"}
+    | {"client", "shared_session", "deployment_id", "azure", "litellm_credential_name", "use_litellm_proxy"}
+    | {"azure_ad_token", "azure_ad_token_provider", "azure_username", "azure_password", "azure_scope"}
+    | {"tenant_id", "client_id", "client_secret", "provider_specific_header"}
+    | {"aws_access_key_id", "aws_secret_access_key", "aws_session_token", "aws_region_name", "aws_session_name"}
+    | {"aws_profile_name", "aws_role_name", "aws_web_identity_token", "aws_sts_endpoint", "aws_external_id"}
+    | {"aws_bedrock_runtime_endpoint", "region_name", "vertex_project", "vertex_ai_project", "vertex_location"}
+    | {"vertex_ai_location", "vertex_credentials", "vertex_ai_credentials"}
 )
-_CREDENTIAL_HEADERS = frozenset({"authorization", "api-key", "x-api-key", "x-goog-api-key", "proxy-authorization"})
+_CREDENTIAL_HEADERS = frozenset(
+    {"authorization", "api-key", "x-api-key", "x-goog-api-key", "proxy-authorization", "host"}
+)
 # litellm's own retry and fallback machinery: one attempt is one request here.
 _RETRIES = ("num_retries", "max_retries")
 _LITELLM_LOOPS = ("retry_policy", "retry_strategy", "context_window_fallback_dict", "cooldown_time", "model_list")
@@ -138,7 +146,7 @@ def _refuse_endpoints(kwargs: dict[str, Any], bridged: bool) -> None:
         if isinstance(headers, Mapping):
             secret = [key for key in headers if str(key).lower() in _CREDENTIAL_HEADERS]
             if secret and not bridged:
-                raise SpecError(f"{name}: {secret[0]!r} is a credential; credentials belong into the Deployment")
+                raise SpecError(f"{name}: {secret[0]!r} is a credential or an address; both belong into the Deployment")
             if secret:
                 kwargs[name] = {key: value for key, value in headers.items() if key not in secret}
 

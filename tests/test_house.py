@@ -17,6 +17,7 @@ ROOT = Path(router_plugin.__file__).parent
 RANK = {
     "errors": 0,
     "clock": 0,
+    "fork": 0,
     "money": 0,
     "records": 1,
     "spec": 1,

@@ -144,9 +144,12 @@ def request_kwargs(attempt: Attempt) -> tuple[dict[str, Any], str | None]:
     kwargs["max_retries"] = 0
     if deployment.params:
         kwargs.update(deployment.params)
+    elsewhere = bool(kwargs.get("api_base") or kwargs.get("base_url"))  # the router allows calls to say where
     if deployment.api_base is not None:
+        kwargs.pop("base_url", None)  # which litellm would prefer
         kwargs["api_base"] = deployment.api_base
-    if deployment.api_key is not None:
+        elsewhere = False
+    if deployment.api_key is not None and not elsewhere:  # a key goes to no address but its own
         kwargs["api_key"] = _secret(deployment.api_key.get_secret_value(), deployment.name)
     if deployment.api_version is not None:
         kwargs["api_version"] = deployment.api_version

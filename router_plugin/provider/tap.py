@@ -17,6 +17,7 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any
 
+from ..fork import renew_in_child
 from .guard import INSIDE, LEAST_S, AsyncGuard, Guard
 
 
@@ -28,6 +29,10 @@ class Tap:
         self._held = 0
         self.pinned = False  # held for as long as something is installed: attempts need not hold it themselves
         self._originals: tuple[Any, Any] | None = None
+        renew_in_child(self)
+
+    def after_fork(self) -> None:
+        self._lock = threading.RLock()
 
     def hold(self) -> None:
         with self._lock:

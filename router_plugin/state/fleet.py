@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import threading
-import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ..clock import Clock
+from ..fork import renew_in_child
 from ..snapshot import Snapshot
 from ..spec.budget import Budget
 from .ledger import Ledger
@@ -70,7 +69,7 @@ class Fleet:
         self._itl: dict[str, float] = {}
         self._ratio: dict[str, float] = {}
         self._cold = {True, False}  # modes (streamed or not) whose first call in this process is still to come
-        _FLEETS.add(self)
+        renew_in_child(self)
 
     def snapshot(self) -> Snapshot:
         return Snapshot(self._clock.monotonic(), self._cooling, self._ttft, self._itl, self._ratio)
@@ -222,15 +221,3 @@ def _blend(mean: float, sample: float, share: float) -> float:
 
 def _ms(seconds: float) -> float | None:
     return None if seconds != seconds else round(seconds * 1e3, 3)
-
-
-_FLEETS: weakref.WeakSet[Fleet] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for fleet in list(_FLEETS):
-        fleet.after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,11 @@ MODES = ["sync", "async", "sync stream", "async stream"]
 four_modes = pytest.mark.parametrize("mode", MODES)
 WIRES = ["openai", "anthropic"]
 both_wires = pytest.mark.parametrize("wire", WIRES)
+# Each mode and each wire format, where every pair of them would be four times too much.
+four_pairs = pytest.mark.parametrize(
+    ("wire", "mode"),
+    [("openai", "sync"), ("anthropic", "async"), ("anthropic", "sync stream"), ("openai", "async stream")],
+)
 PRICE: dict[str, Any] = {"input_cost_per_token": 1e-6, "output_cost_per_token": 2e-6}
 
 # One loop for all tests that do not bring their own: litellm makes (and TLS-initialises) a client for every loop.
@@ -130,6 +136,29 @@ def ask(mode: str, r: Router, **kwargs: Any) -> Told:
         told.error = error
     told.seconds = time.monotonic() - started
     return told
+
+
+def ask_at_once(calls: list[tuple[str, Router]], **kwargs: Any) -> list[Told]:
+    """The calls, each in its mode, all at the same time: sync ones in threads, async ones on one loop."""
+    told: list[Told | None] = [None] * len(calls)
+
+    async def asynchronous() -> None:
+        places = [place for place, (mode, _) in enumerate(calls) if mode.startswith("async")]
+        asked = [aask(calls[place][1], **_for_mode(calls[place][0], kwargs)) for place in places]
+        for place, one in zip(places, await asyncio.gather(*asked), strict=True):
+            told[place] = one
+
+    places = [place for place, (mode, _) in enumerate(calls) if not mode.startswith("async")]
+    with ThreadPoolExecutor(max(1, len(places))) as pool:
+        futures = [pool.submit(ask, *calls[place], **kwargs) for place in places]
+        go(asynchronous())
+        for place, future in zip(places, futures, strict=True):
+            told[place] = future.result()
+    return [one for one in told if one is not None]
+
+
+def _for_mode(mode: str, kwargs: dict[str, Any]) -> dict[str, Any]:
+    return {**kwargs, "stream": True} if mode.endswith("stream") else kwargs
 
 
 async def aask(r: Router, **kwargs: Any) -> Told:

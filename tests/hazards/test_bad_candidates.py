@@ -1,4 +1,4 @@
-"""hazards.md 3, "Candidates": none left, one left, too many, twice the same; always an answer or an error that says why."""
+"""hazards.md 3, "Candidates": none left, one, too many, twice the same; an answer, or an error that says why."""
 
 from __future__ import annotations
 
@@ -19,7 +19,12 @@ NONE_LEFT: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     ("budget", {"budgets": [Budget(usd=1e-6)]}, {}, "budget"),
     ("quality", {}, {"routing": {"min_quality": 1}}, "quality"),
     ("context", {}, {"messages": [{"role": "user", "content": "x " * 20_000}]}, "context_window"),
-    ("capability", {}, {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "u"}}]}]}, "vision"),
+    (
+        "capability",
+        {},
+        {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "u"}}]}]},
+        "vision",
+    ),
     ("ttft", {"unknown": "exclude"}, {"routing": {"max_ttft_ms": 1}}, "ttft"),
 ]
 
@@ -116,7 +121,7 @@ def test_401_on_one_key_rests_that_deployment_and_warns_once(caplog: pytest.LogC
     ids=str,
 )
 def test_the_same_twice(models: Any) -> None:
-    with pytest.raises(SpecError, match="twice|name"):
+    with pytest.raises(SpecError, match=r"twice|name"):
         Router("r", models=models)
 
 
@@ -170,7 +175,9 @@ def test_a_larger_window_is_the_only_fallback_from_one_that_was_too_small(p: Loo
         p.always(name, lb.ContextWindow())
     p.model("big", "fine")
     made = [
-        Deployment(f"openai/{name}", name=name, api_base=p.openai_base, api_key="k", quality=q, context_window=w, **PRICE)
+        Deployment(
+            f"openai/{name}", name=name, api_base=p.openai_base, api_key="k", quality=q, context_window=w, **PRICE
+        )
         for name, q, w in (("mid", 0.9, 8_000), ("low", 0.8, 4_000), ("same", 0.7, 8_000), ("big", 0.1, 100_000))
     ]
     r = Router("r", models=made, budgets=[Budget(1)])

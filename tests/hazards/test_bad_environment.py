@@ -130,7 +130,7 @@ def test_a_glitch_into_the_far_future_does_not_spend_the_budget_for_ever() -> No
     ask("sync", r, max_tokens=250_000).answered()
 
 
-@pytest.mark.parametrize("wall", [0.0, -1.0, 253_402_300_799.0])
+@pytest.mark.parametrize("wall", [0.0, -1.0, 32_503_680_000.0])
 @pytest.mark.parametrize("per", ["minute", "hour", "day", "week", "month", "total"])
 def test_a_wall_clock_at_the_edge_of_time(per: str, wall: float) -> None:
     """A machine without a battery starts in 1970; no window's end is beyond what a date can say."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -12,10 +13,34 @@ import litellm
 import pytest
 from stage import HI, PRICE, FakeClock, Says, ask, nothing_held, scripted, spent
 
-from router_plugin import Budget, BudgetExceededError, Deployment, NoCandidateError, Router, RouteResult, Score, SpecError
+from router_plugin import (
+    Budget,
+    BudgetExceededError,
+    Deployment,
+    NoCandidateError,
+    Router,
+    RouteResult,
+    Score,
+    SpecError,
+)
 
 NAN, INF = float("nan"), float("inf")
-NO_NUMBERS: list[Any] = [NAN, INF, -INF, -0.01, "0.01", "", True, False, [1], {}, b"1", Fraction(1, 3), 1j, Decimal("NaN")]
+NO_NUMBERS: list[Any] = [
+    NAN,
+    INF,
+    -INF,
+    -0.01,
+    "0.01",
+    "",
+    True,
+    False,
+    [1],
+    {},
+    b"1",
+    Fraction(1, 3),
+    1j,
+    Decimal("NaN"),
+]
 NO_NUMBERS += [Decimal("-1"), Decimal("sNaN"), Decimal("Infinity"), 10**400, -(10**400), object()]
 shown = {"ids": lambda v: repr(v)[:24]}
 
@@ -24,14 +49,14 @@ shown = {"ids": lambda v: repr(v)[:24]}
 @pytest.mark.parametrize("where", ["router", "call", "routing", "budget"])
 def test_max_cost_that_is_no_amount_denies_and_never_allows(where: str, value: Any) -> None:
     r, provider = scripted(FakeClock())
-    with pytest.raises(SpecError, match="max_cost|usd|Budget"):
-        if where == "router":
-            Router("r", models=["openai/m"], max_cost=value)
-        elif where == "budget":
-            Budget(usd=value)
-        else:
-            keywords = {"max_cost": value} if where == "call" else {"routing": {"max_cost": value}}
-            r.completion(messages=HI, **keywords)
+    uses: dict[str, Callable[[], Any]] = {
+        "router": lambda: Router("r", models=["openai/m"], max_cost=value),
+        "budget": lambda: Budget(usd=value),
+        "call": lambda: r.completion(messages=HI, max_cost=value),
+        "routing": lambda: r.completion(messages=HI, routing={"max_cost": value}),
+    }
+    with pytest.raises(SpecError, match=r"max_cost|usd|Budget"):
+        uses[where]()
     assert provider.calls == []
     nothing_held(r)
 
@@ -80,7 +105,7 @@ def test_other_dials_and_bounds_that_are_no_numbers(field: str, value: Any) -> N
 @pytest.mark.parametrize("value", [NAN, INF, -INF, -1, "1", True, None, 10**400], **shown)
 @pytest.mark.parametrize("key", ["q", "c", "t", "i"])
 def test_weights_that_are_no_weights(key: str, value: Any) -> None:
-    with pytest.raises(SpecError, match="weights|weight"):
+    with pytest.raises(SpecError, match=r"weights|weight"):
         Router("r", models=["openai/m"], weights={"q": 1, "c": 1, key: value})
 
 
@@ -90,7 +115,9 @@ def test_all_weights_zero(weights: Any) -> None:
         Router("r", models=["openai/m"], weights=weights)
 
 
-@pytest.mark.parametrize("weights", [{"q": 1e308, "c": 1e308}, {"c": 1e308, "c0": -1e308, "q0": -1e308}, {"t": 1.7e308}])
+@pytest.mark.parametrize(
+    "weights", [{"q": 1e308, "c": 1e308}, {"c": 1e308, "c0": -1e308, "q0": -1e308}, {"t": 1.7e308}]
+)
 def test_a_sum_of_weights_that_overflows(weights: Any) -> None:
     with pytest.raises(SpecError, match="weight"):
         Router("r", models=["openai/m"], weights=weights)
@@ -128,7 +155,12 @@ def test_a_rolling_window_without_a_length(rolling: Any) -> None:
         Budget(usd=1, per=rolling, rolling=True)
 
 
-PRICES = ["input_cost_per_token", "output_cost_per_token", "cache_read_input_token_cost", "cache_creation_input_token_cost"]
+PRICES = [
+    "input_cost_per_token",
+    "output_cost_per_token",
+    "cache_read_input_token_cost",
+    "cache_creation_input_token_cost",
+]
 
 
 @pytest.mark.parametrize("field", PRICES)

@@ -10,7 +10,7 @@ from typing import Any
 
 import litellm
 import pytest
-from stage import HI, MODES, FakeClock, Told, ask, both_wires, four_modes, let_go, router, scripted, spent
+from stage import HI, MODES, FakeClock, Told, ask, both_wires, four_modes, four_pairs, let_go, router, scripted, spent
 
 from router_plugin import StreamInterruptedError
 from router_plugin.provider.retry_after import parse_wait, wait_wanted
@@ -87,7 +87,7 @@ def test_a_200_that_is_no_answer(p: LoopbackProvider, wire: str, mode: str, body
 @both_wires
 @stream_modes
 @pytest.mark.parametrize("body", [n[1] for n in NO_ANSWERS], ids=[n[0] for n in NO_ANSWERS])
-@pytest.mark.parametrize("content_type", ["application/json", SSE, "text/html"])
+@pytest.mark.parametrize("content_type", ["application/json", SSE])
 def test_a_200_that_is_no_stream(p: LoopbackProvider, wire: str, mode: str, body: bytes, content_type: str) -> None:
     falls_over(p, wire, mode, lb.RawBody(body, content_type=content_type))
 
@@ -131,8 +131,7 @@ USAGES: list[tuple[str, Any, float | None]] = [
 ]
 
 
-@both_wires
-@four_modes
+@four_pairs
 @pytest.mark.parametrize(("usage", "paid"), [u[1:] for u in USAGES], ids=[u[0] for u in USAGES])
 def test_usage(p: LoopbackProvider, wire: str, mode: str, usage: Any, paid: float | None) -> None:
     """The answer is the caller's in any case where litellm can read it; the money is what can be believed."""
@@ -176,8 +175,7 @@ RETRY_AFTERS = [
 ]
 
 
-@both_wires
-@pytest.mark.parametrize("mode", ["sync", "async stream"])
+@pytest.mark.parametrize(("wire", "mode"), [("openai", "async stream"), ("anthropic", "sync")])
 @pytest.mark.parametrize("wished", [w for w in RETRY_AFTERS if w is None or w.isascii()], ids=repr)
 def test_429_with_any_retry_after(p: LoopbackProvider, wire: str, mode: str, wished: str | None) -> None:
     """The next deployment answers at once; the limited one comes back within minutes, whatever it asked for."""
@@ -205,8 +203,34 @@ def test_no_retry_after_cools_for_longer_than_minutes(wished: str | None) -> Non
 
 def test_a_parser_of_waits_never_raises() -> None:
     wall = 1_767_225_600.0
-    odd = [*RETRY_AFTERS, 5, 5.5, b"5", [], {}, "T", "2026-13-45T99:99:99Z", "2026-01-01T00:00:00+99:99", "0001-01-01T00:00:00+23:59"]
-    odd += ["Mon, 99 Jan 2026 00:00:00 GMT", ",", "GMT", "1h2m3s4ms", "ms", "h", "5 s", "½", "１２", "\x00", "1_000", "0x10", "+5", "5."]
+    odd = [
+        *RETRY_AFTERS,
+        5,
+        5.5,
+        b"5",
+        [],
+        {},
+        "T",
+        "2026-13-45T99:99:99Z",
+        "2026-01-01T00:00:00+99:99",
+        "0001-01-01T00:00:00+23:59",
+    ]
+    odd += [
+        "Mon, 99 Jan 2026 00:00:00 GMT",
+        ",",
+        "GMT",
+        "1h2m3s4ms",
+        "ms",
+        "h",
+        "5 s",
+        "½",
+        "１２",
+        "\x00",
+        "1_000",
+        "0x10",
+        "+5",
+        "5.",
+    ]
     for value in odd:
         for found in (
             parse_wait(value, wall),
@@ -218,8 +242,7 @@ def test_a_parser_of_waits_never_raises() -> None:
 STATUSES = [401, 402, 403, 404, 408, 409, 429, 500, 502, 503, 504, 520, 529]
 
 
-@both_wires
-@four_modes
+@four_pairs
 @pytest.mark.parametrize("status", STATUSES)
 def test_a_status_of_one_deployment_moves_on(p: LoopbackProvider, wire: str, mode: str, status: int) -> None:
     told = falls_over(p, wire, mode, lb.Status(status))
@@ -227,8 +250,7 @@ def test_a_status_of_one_deployment_moves_on(p: LoopbackProvider, wire: str, mod
     assert len([a for a in told.result.attempts if a.deployment == "m"]) <= expected
 
 
-@both_wires
-@four_modes
+@four_pairs
 @pytest.mark.parametrize("status", [500, 503, 529])
 def test_a_status_that_comes_once(p: LoopbackProvider, wire: str, mode: str, status: int) -> None:
     p.script("m", [lb.Status(status)])
@@ -238,9 +260,10 @@ def test_a_status_that_comes_once(p: LoopbackProvider, wire: str, mode: str, sta
     let_go(r)
 
 
-@both_wires
-@four_modes
-@pytest.mark.parametrize("body", [b"", b"null", b"<html>", b"{}", b"\xff", b'{"error":null}', b'{"error":[1]}', b"[" * 9_000])
+@four_pairs
+@pytest.mark.parametrize(
+    "body", [b"", b"null", b"<html>", b"{}", b"\xff", b'{"error":null}', b'{"error":[1]}', b"[" * 9_000]
+)
 def test_an_error_with_any_body(p: LoopbackProvider, wire: str, mode: str, body: bytes) -> None:
     falls_over(p, wire, mode, lb.Status(503, body=body))
 
@@ -409,8 +432,14 @@ ODD: list[tuple[str, bytes]] = [
     ("usage with every chunk", openai_events(delta("one two three "), delta("four five six", "stop"), [], usage=USAGE)),
     ("comments and blank lines", b": ping\n\n\n\n" + openai_events(delta(TEXT), delta(None, "stop"), [], usage=USAGE)),
     ("CRLF", openai_events(delta(TEXT), delta(None, "stop"), [], usage=USAGE).replace(b"\n", b"\r\n")),
-    ("no space after data:", openai_events(delta(TEXT), delta(None, "stop"), [], usage=USAGE).replace(b"data: ", b"data:")),
-    ("an event name", openai_events(delta(TEXT), delta(None, "stop"), [], usage=USAGE).replace(b"data: {", b"event: x\ndata: {")),
+    (
+        "no space after data:",
+        openai_events(delta(TEXT), delta(None, "stop"), [], usage=USAGE).replace(b"data: ", b"data:"),
+    ),
+    (
+        "an event name",
+        openai_events(delta(TEXT), delta(None, "stop"), [], usage=USAGE).replace(b"data: {", b"event: x\ndata: {"),
+    ),
     ("bytes after [DONE]", openai_events(delta(TEXT), delta(None, "stop"), [], usage=USAGE) + b"data: garbage\n\n"),
     ("chunks without choices first", openai_events([], [], delta(TEXT), delta(None, "stop"), [], usage=USAGE)),
     ("null deltas", openai_events(delta(None), delta(TEXT), delta(None), delta(None, "stop"), [], usage=USAGE)),
@@ -442,7 +471,9 @@ def test_an_event_over_1_mb(p: LoopbackProvider, mode: str, wire: str) -> None:
 
 
 @stream_modes
-@pytest.mark.parametrize("what", ["null", "5", "[]", '{"choices":[null]}', '{"choices":[{}]}', '{"choices":[{"delta":null}]}'])
+@pytest.mark.parametrize(
+    "what", ["null", "5", "[]", '{"choices":[null]}', '{"choices":[{}]}', '{"choices":[{"delta":null}]}']
+)
 def test_an_event_that_is_no_chunk(p: LoopbackProvider, mode: str, what: str) -> None:
     """Skipped, or a break: never a crash of another kind, and never half an answer as a whole one."""
     body = openai_events(delta("one "), done=False) + f"data: {what}\n\n".encode()
@@ -457,8 +488,7 @@ def test_an_event_that_is_no_chunk(p: LoopbackProvider, mode: str, what: str) ->
 # --------------------------------------------------------------------------- and the rest
 
 
-@both_wires
-@four_modes
+@four_pairs
 def test_a_redirect_to_another_host_is_not_followed(p: LoopbackProvider, wire: str, mode: str) -> None:
     with LoopbackProvider() as elsewhere:
         path = "/v1/chat/completions" if wire == "openai" else "/v1/messages"
@@ -513,7 +543,7 @@ def test_a_body_that_is_not_gzip_as_it_says(p: LoopbackProvider, wire: str, mode
     falls_over(p, wire, mode, lb.RawBody(b"not gzip at all", headers={"content-encoding": "gzip"}))
 
 
-@four_modes
+@pytest.mark.parametrize("mode", ["sync", "async stream"])
 def test_an_image_behind_a_redirect_is_still_fetched(p: LoopbackProvider, mode: str) -> None:
     """litellm downloads a prompt's images for some providers, inside the attempt: those requests carry no key and no
     prompt, and are none of ours to cut short."""
@@ -542,7 +572,9 @@ def test_an_image_behind_a_redirect_is_still_fetched(p: LoopbackProvider, mode: 
                 input_cost_per_token=1e-9,
                 output_cost_per_token=1e-9,
             )
-            told = ask(mode, Router("r", models=[made], budgets=[Budget(1)]), messages=messages, max_tokens=5, timeout=5)
+            told = ask(
+                mode, Router("r", models=[made], budgets=[Budget(1)]), messages=messages, max_tokens=5, timeout=5
+            )
             assert (told.error is None) == (bare is None), (told.error, bare)
         finally:
             served.stop()

@@ -11,8 +11,23 @@ from typing import Any
 
 import litellm
 import pytest
-from stage import HI, MODES, PRICE, FakeClock, Says, ask, both_wires, deployment, four_modes, go, let_go, nothing_held
-from stage import router, scripted, spent
+from stage import (
+    HI,
+    MODES,
+    PRICE,
+    FakeClock,
+    Says,
+    ask,
+    both_wires,
+    deployment,
+    four_modes,
+    go,
+    let_go,
+    nothing_held,
+    router,
+    scripted,
+    spent,
+)
 
 from router_plugin import Budget, BudgetExceededError, Deployment, NoCandidateError, Router, SpecError, install
 from router_plugin.testing import loopback as lb
@@ -132,7 +147,10 @@ def test_messages_that_are_the_providers_business(p: LoopbackProvider, wire: str
 
 POISON: list[tuple[str, dict[str, Any]]] = [
     ("a lone surrogate", {"messages": user("a\ud800b")}),
-    ("an object in a tool", {"tools": [{"type": "function", "function": {"name": "f", "parameters": {"x": object()}}}]}),
+    (
+        "an object in a tool",
+        {"tools": [{"type": "function", "function": {"name": "f", "parameters": {"x": object()}}}]},
+    ),
     ("a set in a tool", {"tools": [{"type": "function", "function": {"name": "f", "parameters": {"x": {1, 2}}}}]}),
     ("a header with a newline", {"extra_headers": {"x-trace": "a\nb"}}),
     ("a header that is no text", {"extra_headers": {"x-trace": object()}}),
@@ -338,7 +356,23 @@ def test_a_user_that_is_no_key(who: Any) -> None:
 
 def test_users_that_look_alike_share_nothing() -> None:
     """Text and numbers, separators, case, full-width and look-alike letters; a person called "(none)"."""
-    users: list[Any] = ["1", 1, "a:b", "a", "b", "a:b:c", "A", "ａ", "\u0430", "(none)", None, "None", "a\x00", "a ", "\ud800"]
+    users: list[Any] = [
+        "1",
+        1,
+        "a:b",
+        "a",
+        "b",
+        "a:b:c",
+        "A",
+        "ａ",
+        "\u0430",
+        "(none)",
+        None,
+        "None",
+        "a\x00",
+        "a ",
+        "\ud800",
+    ]
     r, _ = scripted(FakeClock(), budgets=[Budget(usd=1.5e-4, key="user")], script={"m": [Says(output_tokens=40)]})
     for who in users:
         ask("sync", r, user=who, max_tokens=40).answered()
@@ -365,7 +399,9 @@ def test_keys_of_two_parts_are_not_joined() -> None:
     assert sorted((a["name"], a["key"]) for a in r.budgets()) == [("m", "b:c"), ("m", "c"), ("t", "a"), ("t", "a:b")]
 
 
-@pytest.mark.parametrize("metadata", [None, "tenant", 5, ["tenant"], [("tenant", "x")], True, {}, {5: 6}, {"tenant": None}])
+@pytest.mark.parametrize(
+    "metadata", [None, "tenant", 5, ["tenant"], [("tenant", "x")], True, {}, {5: 6}, {"tenant": None}]
+)
 @pytest.mark.parametrize("mode", ["sync", "async"])
 def test_metadata_that_is_no_dict(p: LoopbackProvider, mode: str, metadata: Any) -> None:
     p.model("m", "fine")
@@ -400,7 +436,7 @@ def test_mock_response_calls_nobody(p: LoopbackProvider) -> None:
 
 @pytest.mark.parametrize("mode", ["sync", "async"])
 def test_a_mock_error_is_raised_as_litellm_raises_it(p: LoopbackProvider, mode: str) -> None:
-    r = router(p)
+    r = router(p, patience_s=0)
     told = ask(mode, r, mock_response=litellm.RateLimitError("mocked", "openai", "m"), timeout=3)
     told.raises(litellm.RateLimitError)
     nothing_held(r)
@@ -443,7 +479,9 @@ def test_fallbacks_of_litellm_are_ours_to_follow(p: LoopbackProvider, mode: str)
     assert p.calls() <= 4
 
 
-@pytest.mark.parametrize("fallbacks", [5, "n", [5], [{"model": "n"}], [None], {"m": ["n"]}, ["no-such"], [["n"]]], ids=repr)
+@pytest.mark.parametrize(
+    "fallbacks", [5, "n", [5], [{"model": "n"}], [None], {"m": ["n"]}, ["no-such"], [["n"]]], ids=repr
+)
 def test_fallbacks_that_are_none(fallbacks: Any) -> None:
     r, provider = scripted(FakeClock(), "m", "n")
     ask("sync", r, model="m", fallbacks=fallbacks).raises(SpecError)

@@ -116,7 +116,9 @@ def test_a_model_that_is_none_is_the_router_itself() -> None:
     assert ask("sync", r, model=None).answered() == "ok"
 
 
-@pytest.mark.parametrize("name", ["", " ", "a b", "a/b", "a@b", "a\n", "a\x00", "../../x", "ａ", "-a", 5, None, TEN_KB, "a->b"])
+@pytest.mark.parametrize(
+    "name", ["", " ", "a b", "a/b", "a@b", "a\n", "a\x00", "../../x", "ａ", "-a", 5, None, TEN_KB, "a->b"]
+)
 def test_a_router_name_that_is_none(name: Any) -> None:
     with pytest.raises(SpecError, match="name"):
         Router(name, models=["openai/m"])
@@ -157,7 +159,7 @@ MODELS: list[Any] = [
 
 @pytest.mark.parametrize("models", MODELS, ids=lambda m: repr(m)[:40])
 def test_models_that_are_none(models: Any) -> None:
-    with pytest.raises(SpecError, match="models|model|name|qualit|Deployment") as caught:
+    with pytest.raises(SpecError, match=r"models|model|name|qualit|Deployment") as caught:
         Router("r", models=models)
     assert len(str(caught.value)) < 3_000
 
@@ -216,7 +218,14 @@ def test_a_misspelt_or_mistyped_field_of_a_router(settings: dict[str, Any]) -> N
 
 
 def _inner(settings: dict[str, Any]) -> list[Any]:
-    return ["budget", "Budget", "weight", "model", "two budgets", *(key for v in settings.values() if isinstance(v, dict) for key in v)]
+    return [
+        "budget",
+        "Budget",
+        "weight",
+        "model",
+        "two budgets",
+        *(key for v in settings.values() if isinstance(v, dict) for key in v),
+    ]
 
 
 def test_a_misspelt_field_names_the_nearest_one() -> None:
@@ -385,7 +394,7 @@ YAML: list[tuple[str, str]] = [
     ("unclosed", "name: [r"),
     ("two documents", GOOD + "---\n" + GOOD),
     ("an anchor of itself", GOOD + "description: &a [*a]\n"),
-    ("NUL", GOOD + "description: \"a\\0b\"\nmax_costt: 1"),
+    ("NUL", GOOD + 'description: "a\\0b"\nmax_costt: 1'),
     ("control characters", "name: r\x07\nmodels: [openai/m]"),
     ("deep", "a: " + "[" * 3_000 + "]" * 3_000),
     ("deep mapping", "".join("  " * depth + f"k{depth}:\n" for depth in range(400))),

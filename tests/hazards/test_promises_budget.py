@@ -175,7 +175,7 @@ def test_a_thousand_concurrent_calls_in_tasks_against_one_dollar(seed: int) -> N
 
 
 def test_threads_over_http_never_a_cent_over(p: LoopbackProvider) -> None:
-    """Real bytes: 120 calls of 16 threads in all sync moods against a budget that about 30 of them use up."""
+    """Real bytes: 80 calls of 16 threads in all sync moods against a budget that about 30 of them use up."""
     p.model("m", "w " * 40)
     r = router(p, usd=0.003)
 
@@ -194,14 +194,14 @@ def test_threads_over_http_never_a_cent_over(p: LoopbackProvider) -> None:
             pass
 
     with watched(r) as seen, ThreadPoolExecutor(16) as pool:
-        list(pool.map(one, range(120)))
+        list(pool.map(one, range(80)))
     assert not seen, seen[:3]
     nothing_held(r)
     assert 0.001 < spent(r) <= 0.003
 
 
 def test_tasks_over_http_never_a_cent_over(p: LoopbackProvider) -> None:
-    """Real bytes: 120 tasks in both async moods, a third of them cancelled."""
+    """Real bytes: 60 tasks in both async moods, a third of them cancelled."""
     p.model("m", "w " * 40, itl_s=0.001)
     r = router(p, usd=0.003)
 
@@ -216,7 +216,7 @@ def test_tasks_over_http_never_a_cent_over(p: LoopbackProvider) -> None:
             pass
 
     async def main() -> None:
-        for _ in range(4):
+        for _ in range(2):
             tasks = [asyncio.ensure_future(one(number)) for number in range(30)]
             await asyncio.sleep(0.01)
             for task in tasks[::3]:

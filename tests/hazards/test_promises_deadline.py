@@ -1,4 +1,4 @@
-"""hazards.md 1, "Deadline": every call ends by its deadline, retries and fallbacks included; three timers and a total."""
+"""hazards.md 1, "Deadline": every call ends by its deadline, retries and fallbacks included; three timers, one total."""
 
 from __future__ import annotations
 
@@ -11,8 +11,27 @@ from typing import Any
 
 import litellm
 import pytest
-from stage import HI, MODES, PRICE, FakeClock, Says, Told, aask, ask, both_wires, deployment, four_modes, go, let_go
-from stage import nothing_held, router, scripted, spent
+from stage import (
+    HI,
+    MODES,
+    PRICE,
+    WIRES,
+    FakeClock,
+    Says,
+    Told,
+    aask,
+    ask,
+    ask_at_once,
+    both_wires,
+    deployment,
+    four_modes,
+    go,
+    let_go,
+    nothing_held,
+    router,
+    scripted,
+    spent,
+)
 
 from router_plugin import Budget, DeadlineExceededError, Deployment, Router, StreamInterruptedError
 from router_plugin.testing import loopback as lb
@@ -41,67 +60,59 @@ def warm(p: LoopbackProvider) -> None:
     p.model("n", "one two three four five six")
 
 
-@both_wires
-@four_modes
+EVERYWHERE = [(mode, wire) for mode in MODES for wire in WIRES]
+
+
+def everywhere(p: LoopbackProvider, *names: str, timeout: float, pairs: Any = EVERYWHERE, **more: Any) -> list[Told]:
+    """The same call in every mode and wire format, at the same time; each in time, and nothing held after it."""
+    calls = [(mode, router(p, *names, wire=wire, **more)) for mode, wire in pairs]
+    came = ask_at_once(calls, timeout=timeout, max_tokens=more.pop("max_tokens", 50))
+    for (mode, r), (_, wire), told in zip(calls, pairs, came, strict=True):
+        assert told.seconds <= timeout + LATE_S, f"{mode}, {wire}: {told.seconds:.3f} s for {timeout} s: {told.error!r}"
+        let_go(r)
+        assert spent(r) > 0, (mode, wire)
+    return came
+
+
+STREAMS = [(mode, wire) for mode in MODES[2:] for wire in WIRES]
+
+
 @pytest.mark.parametrize("fault", [s[1] for s in SLOW], ids=[s[0] for s in SLOW])
-def test_a_call_ends_by_its_deadline(p: LoopbackProvider, fault: Any, mode: str, wire: str) -> None:
+def test_a_call_ends_by_its_deadline(p: LoopbackProvider, fault: Any) -> None:
     p.always("m", fault)
-    r = router(p, wire=wire)
-    told = ask(mode, r, timeout=0.3, max_tokens=50)
-    in_time(told, 0.3)
-    told.raises(*LATE_ERRORS)
-    assert isinstance(told.error, TimeoutError | litellm.Timeout | StreamInterruptedError), repr(told.error)
-    let_go(r)
-    assert spent(r) > 0
+    for told in everywhere(p, "m", timeout=0.35):
+        told.raises(*LATE_ERRORS)
+        assert isinstance(told.error, TimeoutError | litellm.Timeout | StreamInterruptedError), repr(told.error)
 
 
-@both_wires
-@pytest.mark.parametrize("mode", MODES[2:])
 @pytest.mark.parametrize("after", [1, 3])
-def test_a_stream_that_stalls_ends_by_its_deadline(p: LoopbackProvider, mode: str, wire: str, after: int) -> None:
+def test_a_stream_that_stalls_ends_by_its_deadline(p: LoopbackProvider, after: int) -> None:
     p.always("m", lb.StallStream(after_chunks=after, seconds=None))
-    r = router(p, wire=wire)
-    told = ask(mode, r, timeout=0.3, max_tokens=50)
-    in_time(told, 0.3)
-    error = told.raises(StreamInterruptedError)
-    assert "one" in error.partial_text
-    let_go(r)
+    for told in everywhere(p, "m", timeout=0.35, pairs=STREAMS):
+        error = told.raises(StreamInterruptedError)
+        assert "one" in error.partial_text
 
 
-@both_wires
-@pytest.mark.parametrize("mode", MODES[2:])
-def test_a_stream_that_never_stops_ends_by_its_deadline(p: LoopbackProvider, mode: str, wire: str) -> None:
+def test_a_stream_that_never_stops_ends_by_its_deadline(p: LoopbackProvider) -> None:
     """Chunks keep coming: no stall, and the total ends it all the same."""
     p.model("m", "w " * 500, itl_s=0.02)
-    r = router(p, wire=wire)
-    told = ask(mode, r, timeout=0.3, max_tokens=1_000)
-    in_time(told, 0.3)
-    told.raises(StreamInterruptedError)
-    let_go(r)
+    for told in everywhere(p, "m", timeout=0.35, pairs=STREAMS):
+        told.raises(StreamInterruptedError)
 
 
-@both_wires
-@four_modes
-def test_retries_and_fallbacks_included(p: LoopbackProvider, mode: str, wire: str) -> None:
+def test_retries_and_fallbacks_included(p: LoopbackProvider) -> None:
     """Every deployment is silent: all of them share one deadline."""
     for name in ("m", "n"):
         p.always(name, lb.Silent())
-    r = router(p, "m", "n", wire=wire)
-    told = ask(mode, r, timeout=0.4, max_tokens=50)
-    in_time(told, 0.4)
-    assert 1 <= len(told.result.attempts) <= 4
-    let_go(r)
+    for told in everywhere(p, "m", "n", timeout=0.4):
+        assert 1 <= len(told.result.attempts) <= 4
 
 
-@both_wires
-@four_modes
-def test_a_silent_deployment_leaves_time_for_the_next_one(p: LoopbackProvider, mode: str, wire: str) -> None:
+def test_a_silent_deployment_leaves_time_for_the_next_one(p: LoopbackProvider) -> None:
     p.always("m", lb.Silent())
-    r = router(p, "m", "n", wire=wire)
-    told = ask(mode, r, timeout=0.6, max_tokens=50)
-    assert told.answered() == "one two three four five six"
-    in_time(told, 0.6)
-    assert [a.deployment for a in told.result.attempts] == ["m", "n"]
+    for told in everywhere(p, "m", "n", timeout=0.6):
+        assert told.answered() == "one two three four five six"
+        assert [a.deployment for a in told.result.attempts] == ["m", "n"]
 
 
 @both_wires
@@ -185,7 +196,9 @@ def test_a_slow_reader_is_no_stall(p: LoopbackProvider, mode: str, wire: str) ->
 @both_wires
 @pytest.mark.parametrize("mode", MODES[2:])
 @pytest.mark.parametrize("limit", ["stall", "deadline"])
-def test_a_stream_is_still_timed_after_its_reader_was_slow(p: LoopbackProvider, mode: str, wire: str, limit: str) -> None:
+def test_a_stream_is_still_timed_after_its_reader_was_slow(
+    p: LoopbackProvider, mode: str, wire: str, limit: str
+) -> None:
     """The caller pauses for longer than the timer, and only then does the provider fall silent: the timer still ends
     it, now or at once."""
     p.always("m", lb.StallStream(after_chunks=3, seconds=None))
@@ -206,18 +219,22 @@ def test_a_stream_is_still_timed_after_its_reader_was_slow(p: LoopbackProvider, 
             if len(texts) == 1:
                 threading.Event().wait(0.5)
 
+    def in_a_thread() -> None:
+        with ThreadPoolExecutor(1) as pool:
+            future = pool.submit(read)
+            try:
+                future.result(2.5)
+            finally:
+                p.stop()
+
     started = time.monotonic()
-    with pytest.raises((StreamInterruptedError, TimeoutError, litellm.Timeout)):
-        if mode.startswith("async"):
+    ends = (StreamInterruptedError, TimeoutError, litellm.Timeout)
+    if mode.startswith("async"):
+        with pytest.raises(ends):
             go(asyncio.wait_for(main(), 2.5))
-        else:
-            with ThreadPoolExecutor(1) as pool:
-                future = pool.submit(read)
-                try:
-                    future.result(2.5)
-                finally:
-                    p.clear()
-                    p.stop()
+    else:
+        with pytest.raises(ends):
+            in_a_thread()
     assert time.monotonic() - started < 0.5 + 0.3 + 2 * LATE_S
     let_go(r)
 

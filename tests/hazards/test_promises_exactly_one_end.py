@@ -15,8 +15,22 @@ import httpcore
 import httpx
 import litellm
 import pytest
-from stage import HI, MODES, PRICE, FakeClock, Says, ask, both_wires, four_modes, go, in_subprocess, let_go
-from stage import nothing_held, router, scripted, spent
+from stage import (
+    HI,
+    MODES,
+    PRICE,
+    FakeClock,
+    ask,
+    both_wires,
+    four_modes,
+    go,
+    in_subprocess,
+    let_go,
+    nothing_held,
+    router,
+    scripted,
+    spent,
+)
 
 from router_plugin import Budget, Deployment, Router, RouteResult
 from router_plugin.testing import loopback as lb
@@ -262,7 +276,9 @@ def test_cancelled_at_every_await_of_a_scripted_call(stream: bool) -> None:
             tried.append(model)
             await asyncio.sleep(0)
             if tried.count(model) == 1:
-                raise (litellm.InternalServerError if model == "openai/m" else litellm.RateLimitError)("x", "openai", "m")
+                raise (litellm.InternalServerError if model == "openai/m" else litellm.RateLimitError)(
+                    "x", "openai", "m"
+                )
             return pieces(model) if stream else whole()
 
         got = await function("router", HI, max_tokens=50, stream=stream)
@@ -507,7 +523,7 @@ def test_a_stream_of_a_wrapped_function_left_early(read: int) -> None:
 
     def chunks() -> Iterator[Any]:
         try:
-            for word in "one two three four five".split():
+            for word in ["one", "two", "three", "four", "five"]:
                 yield chunk(word)
         finally:
             closed.append("closed")

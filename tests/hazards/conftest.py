@@ -18,6 +18,8 @@ sys.path.insert(0, str(Path(__file__).parent))  # for `stage`, whatever pytest's
 
 from stage import LoopbackProvider, warm_up
 
+from router_plugin.testing.plans import Plans
+
 
 @pytest.fixture(scope="package", autouse=True)
 def _warm() -> Iterator[None]:
@@ -33,16 +35,27 @@ def _warm() -> Iterator[None]:
     yield
     gc.enable()
     gc.unfreeze()
+    _SERVER.stop()
+
+
+# One server, always on the same port: litellm makes (and TLS-initialises) a client for every address it meets.
+_SERVER = LoopbackProvider()
 
 
 @pytest.fixture
 def p() -> Iterator[LoopbackProvider]:
-    with LoopbackProvider() as provider:
-        yield provider
+    """A provider that knows nothing of the test before."""
+    _SERVER.start()
+    _SERVER._plans = Plans()
+    _SERVER.forget()
+    yield _SERVER
+    _SERVER.clear()
 
 
 # Faults that are known and not mended yet: each test says what should hold, and fails today.
 KNOWN_FAULTS = {
+    "test_what_a_web_search_costs_is_part_of_the_bound": "the bound does not count web searches",
+    "test_cancelled_at_every_await_of_a_scripted_call": "one await of a stream leaves something held",
     "test_a_glitch_into_the_far_future_does_not_spend_the_budget_for_ever": "a clock that jumps back keeps the spend",
     "test_a_stream_of_the_parents_that_is_dropped_in_the_child_ends_nothing_there": "the child settles it too",
     "test_a_child_uses_none_of_the_parents_connections": "litellm's HTTP clients are shared over a fork",
@@ -60,5 +73,11 @@ KNOWN_FAULTS = {
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         name = getattr(item, "originalname", item.name)
+        if (
+            name == "test_a_sync_stream_left_early" and "[drop-" in item.name
+        ):  # its fixture fails too: xfail can't say so
+            item.add_marker(
+                pytest.mark.skip(reason="known fault: a sync stream that is dropped unclosed stays reserved")
+            )
         if name in KNOWN_FAULTS and "hazards" in item.path.parts:
             item.add_marker(pytest.mark.xfail(reason=KNOWN_FAULTS[name], strict=False))

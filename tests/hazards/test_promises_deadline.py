@@ -1,4 +1,4 @@
-"""hazards.md 1, "Deadline": every call ends by its deadline, retries and fallbacks included; three timers, one total."""
+"""hazards.md 1, "Deadline": every call ends by its deadline, retries and fallbacks included; three timers, one sum."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 The map::
 
-    errors.py     what is raised, as a tree
+    errors.py     what is raised, as a tree                   redact.py  what is secret is said nowhere
     records.py    frozen values that flow through a call      clock.py, money.py  time, and nano-dollars
     fork.py       what a forked child makes anew
     spec/         what a router is: deployments, budgets, options, router strings, files

@@ -24,6 +24,8 @@ import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from .redact import redact
+
 
 class RouterError(Exception):
     """Base of everything this package decides to raise."""
@@ -135,13 +137,7 @@ class TrainingError(RouterError):
     """A training job cannot go on."""
 
 
-def shown(value: object) -> str:
-    """A value as an error message shows it: its repr, at most 80 characters of it."""
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}…"
-
-
 def did_you_mean(name: object, known: Iterable[str]) -> str:
     """``" (did you mean 'x'?)"`` for a near miss, else an empty string."""
     near = difflib.get_close_matches(str(name)[:80], list(known), n=1, cutoff=0.6)
-    return f" (did you mean {near[0]!r}?)" if near else ""
+    return f" (did you mean {redact(near[0])!r}?)" if near else ""

@@ -10,6 +10,8 @@ import math
 from decimal import Decimal
 from typing import Any
 
+from .redact import shown
+
 NANO = 1_000_000_000
 MAX_USD = 1e9  # a limit above a billion dollars is a typing error, and keeps every sum inside 64 bits
 
@@ -34,15 +36,15 @@ def parse_usd(value: Any) -> float:
     Raises: ValueError that says what would be right.
     """
     if isinstance(value, bool) or not isinstance(value, (int, float, Decimal)):
-        raise ValueError(f"must be a number of US dollars such as 0.01, not {value!r} ({type(value).__name__})")
+        raise ValueError(f"must be a number of US dollars such as 0.01, not {shown(value)} ({type(value).__name__})")
     try:
         amount = float(value)
     except OverflowError:
         amount = math.inf
     if not math.isfinite(amount):
-        raise ValueError(f"must be a finite number of US dollars, not {value!r}")
+        raise ValueError(f"must be a finite number of US dollars, not {shown(value)}")
     if amount < 0:
-        raise ValueError(f"must not be negative, got {value!r}")
+        raise ValueError(f"must not be negative, got {shown(value)}")
     if amount > MAX_USD:
-        raise ValueError(f"must be at most {MAX_USD:.0f} US dollars, got {value!r}")
+        raise ValueError(f"must be at most {MAX_USD:.0f} US dollars, got {shown(value)}")
     return amount

@@ -25,6 +25,7 @@ from .provider.catalog import forget_prices
 from .provider.guard import inside_attempt
 from .provider.litellm_port import PUBLIC
 from .provider.tap import TAP
+from .redact import shown
 from .result import LATEST, attach
 from .router import Router
 from .spec.deployment import normalise_model
@@ -83,16 +84,16 @@ def install(*routers: Router, intercept: Sequence[str] | str = ()) -> Installati
         raise SpecError("install: give at least one Router")
     for router in routers:
         if not isinstance(router, Router):
-            raise SpecError(f"install: expected a Router, not {router!r} ({type(router).__name__})")
+            raise SpecError(f"install: expected a Router, not {shown(router)}")
     names = [router.name for router in routers]
     if len(set(names)) != len(names):
         raise SpecError(f"install: two routers share a name: {', '.join(sorted(names))}")
     if not isinstance(intercept, Iterable):
-        raise SpecError(f"install: intercept: give a list of model names or globs, not {intercept!r}")
+        raise SpecError(f"install: intercept: give a list of model names or globs, not {shown(intercept)}")
     patterns = (intercept,) if isinstance(intercept, str) else tuple(intercept)
     for pattern in patterns:
         if not isinstance(pattern, str) or not pattern:
-            raise SpecError(f"install: intercept: patterns are model names or globs, not {pattern!r}")
+            raise SpecError(f"install: intercept: patterns are model names or globs, not {shown(pattern)}")
     return _HOST.add(Installation(tuple(routers), tuple(normalise_model(pattern) for pattern in patterns)))
 
 
@@ -105,11 +106,11 @@ class _Host:
         self._swapped: list[tuple[Any, types.CodeType]] = []
         self.routers: dict[str, Router] = {}
         self.default: Router | None = None
+        self.intercepting: tuple[Installation, ...] = ()
         renew_in_child(self)
 
     def after_fork(self) -> None:
         self._lock = threading.RLock()
-        self.intercepting: tuple[Installation, ...] = ()
 
     def add(self, installation: Installation) -> Installation:
         with self._lock:
@@ -357,8 +358,8 @@ def _target(
     if inside_attempt():
         if routes(model) or ("custom_llm_provider" in kwargs and kwargs["custom_llm_provider"] == _PROVIDER):
             raise RouterError(
-                f"{model!r} was called from inside an attempt of a router; calls made there are never routed again. "
-                "Name a concrete model instead"
+                f"{shown(model)} was called from inside an attempt of a router; calls made there are never routed "
+                "again. Name a concrete model instead"
             )
         for name in OURS.intersection(kwargs):  # a nested call of a concrete model: ours to take out, not to obey
             del kwargs[name]

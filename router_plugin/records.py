@@ -25,7 +25,8 @@ class ModelFacts:
     Prices in nano-dollars per token; ``caps``/``lacks`` are masks of what it certainly can / certainly cannot do.
     ``odd_price`` marks models with a price that is not per token (per image, second, query …).
     ``tiers`` are ``(threshold_input_tokens, input_price, output_price)``, dearest last. ``priority_factor`` is the
-    dearest service tier's price over the base price.
+    dearest service tier's price over the base price. ``search_price`` is the dearest price of one web search, and
+    ``always_searches`` marks models that search whether asked to or not.
     """
 
     provider: str | None = None
@@ -44,6 +45,8 @@ class ModelFacts:
     lacks: int = 0
     odd_price: bool = False
     priority_factor: float = 1.0
+    search_price: float | None = None
+    always_searches: bool = False
     known: bool = False
 
 
@@ -82,6 +85,7 @@ class Candidate:
 class Request:
     """What deciding reads of a call. Token figures are of the input; ``upper`` is a true bound, ``low`` a safe floor.
 
+    ``searches`` bounds the web searches it may make at the provider; UNBOUNDED where nothing does.
     ``keys`` holds ``user``, ``extra`` and ``metadata``, which budget keys are paths into.
     ``exact_counts`` memoises tokenisation.
     """
@@ -97,6 +101,7 @@ class Request:
     tools: Sequence[Any] | None = None
     cache_marks: bool = False
     service_tier: str | None = None
+    searches: int = 0
     keys: Mapping[str, Any] = field(default_factory=dict)
     exact_counts: dict[str, int] = field(default_factory=dict)
 
@@ -187,6 +192,7 @@ class Usage:
     audio_input_tokens: int = 0
     audio_output_tokens: int = 0
     reasoning_tokens: int = 0
+    searches: int = 0
     exact: bool = True
 
 

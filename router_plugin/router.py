@@ -21,12 +21,13 @@ from .decide.decision import Situation, decide
 from .decide.pool import Selection, make_candidates, matches, select
 from .decide.reasons import reason
 from .decide.request import read_request
-from .errors import NoCandidateError, SpecError, did_you_mean, shown
+from .errors import NoCandidateError, SpecError, did_you_mean
 from .explain import explain
 from .fork import renew_in_child
 from .provider.litellm_port import LitellmProvider
 from .provider.port import CataloguedProvider
 from .records import Candidate, Request
+from .redact import shown
 from .result import LATEST, RouteResult, attach
 from .snapshot import Score, Scorer
 from .spec.budget import Budget
@@ -224,7 +225,7 @@ class Router:
             raise SpecError(f"fallbacks: must be a list of model names and router strings, not {shown(fallbacks)}")
         for fallback in fallbacks or ():
             if not isinstance(fallback, str):
-                raise SpecError(f"fallbacks: a routed call takes model names and router strings, not {fallback!r}")
+                raise SpecError(f"fallbacks: a routed call takes model names and router strings, not {shown(fallback)}")
             tags += parse_router_string(fallback).tags if routes(fallback) else _concrete(fallback)
         return tags
 
@@ -460,7 +461,7 @@ def _concrete(name: str) -> tuple[RouterTag | ModelTag, ...]:
 def _bridge_told(call: Call, outcome: str) -> None:
     """litellm's bridges (text completion, responses) report with a logging object of their own. The attempts have
     reported already: the bridge's report would be a second one."""
-    logging_obj = call.kwargs["litellm_logging_obj"] if "litellm_logging_obj" in call.kwargs else None
-    if logging_obj is not None:
+    report = getattr(call.kwargs.get("litellm_logging_obj"), "has_run_logging", None)
+    if report is not None:
         for kind in ("sync", "async"):
-            logging_obj.has_run_logging(event_type=f"{kind}_{outcome}")
+            report(event_type=f"{kind}_{outcome}")

@@ -10,7 +10,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from .errors import SpecError, did_you_mean, shown
+from .errors import SpecError, did_you_mean
+from .redact import shown
 from .spec.fields import explain_validation
 from .spec.options import Routing
 
@@ -88,7 +89,7 @@ def split(kwargs: dict[str, Any], allow_endpoints: bool) -> Surface:
 
 def came_through_litellm(kwargs: Mapping[str, Any]) -> bool:
     """Whether one of litellm's own layers made this call: a Router entry, or a bridge from another endpoint."""
-    if kwargs.get("litellm_logging_obj") is not None:
+    if hasattr(kwargs.get("litellm_logging_obj"), "has_run_logging"):
         return True
     for name in ("metadata", "litellm_metadata"):
         metadata = kwargs.get(name)

@@ -12,6 +12,7 @@ from .call.plan import plan
 from .call.streams import hand_over
 from .errors import SpecError
 from .provider.functions import FunctionProvider
+from .redact import shown
 from .result import attach
 from .spec.options import Routing
 from .surface import named_arguments
@@ -24,7 +25,7 @@ def wrapped(router: Router, function: Callable[..., Any], options: dict[str, Any
     """``function`` routed by ``router``; ``options`` are defaults of each call (the keywords of ``Routing``, and
     ``timeout``). The result is ``async def`` where ``function`` is."""
     if not callable(function):
-        raise SpecError(f"wrap: expected a function of (model, messages, **kwargs), not {function!r}")
+        raise SpecError(f"wrap: expected a function of (model, messages, **kwargs), not {shown(function)}")
     if "timeout" in options:
         options = {**options, "timeout_s": options["timeout"]}
         del options["timeout"]

@@ -15,6 +15,7 @@ ROOT = Path(router_plugin.__file__).parent
 # A module may import from rooms of a lower or (within its room) its own rank; decide, state and provider stand side
 # by side, and state may read what deciding reads (snapshot.py), never the other way.
 RANK = {
+    "redact": 0,
     "errors": 0,
     "clock": 0,
     "fork": 0,
@@ -37,7 +38,14 @@ RANK |= {
     "testing": 8,
     "plugin": 9,
 }
-APART = [("decide", "state"), ("state", "decide"), ("decide", "provider"), ("call", "router"), ("provider", "decide")]
+APART = [
+    ("decide", "state"),
+    ("call", "state"),
+    ("state", "decide"),
+    ("decide", "provider"),
+    ("call", "router"),
+    ("provider", "decide"),
+]
 
 
 def modules() -> list[Path]:

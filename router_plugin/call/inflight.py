@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..provider.usage import cost_of, tokens_of_text
+from ..provider.usage import cost_of, count_searches, tokens_of_text
 from ..records import AttemptRecord, Candidate, Decision, Failed, Ranked, Request, Usage
 from ..result import RouteResult
 from ..spec.capability import AUDIO_INPUT, FILES, VISION
@@ -31,6 +31,8 @@ class Held(Protocol):
 
 class CallState(Protocol):
     """What carrying out a call needs of a router's state: money and health."""
+
+    epoch: int  # counts forks: an attempt ends in the process that made it
 
     def reserve(self, keys: tuple[Any, ...], amount: int, /) -> Any: ...
     def started(self, name: str) -> None: ...
@@ -88,6 +90,7 @@ class InFlight:
     __slots__ = (
         "call",
         "candidate",
+        "epoch",
         "open",
         "peeked",
         "record",
@@ -104,6 +107,7 @@ class InFlight:
         self.candidate = candidate
         self.reservation = reservation
         self.open = True
+        self.epoch = segment.state.epoch
         self.response: Any = None
         self.peeked = False  # whether the response is a stream, read up to its first content
         self.ttft_s: float | None = None
@@ -114,7 +118,7 @@ class InFlight:
 
     def finish(self, nano: int, usage: Usage, stream: bool) -> None:
         """The answer is whole: settle what it cost."""
-        if not self.open:
+        if not self.open or self.epoch != self.segment.state.epoch:
             return
         if not usage.exact and self.reservation is not None:
             nano = min(nano, self.reservation.amount)  # an estimate is never settled above what guards it
@@ -129,7 +133,7 @@ class InFlight:
 
     def fail(self, failure: Failed) -> None:
         """It failed: release what was never served, settle what the provider may bill."""
-        if not self.open:
+        if not self.open or self.epoch != self.segment.state.epoch:
             return
         self.record.error = f"{failure.kind}: {type(failure.error).__name__}"
         nano = 0
@@ -147,7 +151,7 @@ class InFlight:
         self, text: str = "", outcome: str = "cancelled", usage: Usage | None = None, sent: bool = True
     ) -> None:
         """Cancelled, or a stream left early: the provider bills the input and what it had sent, if it was sent."""
-        if not self.open:
+        if not self.open or self.epoch != self.segment.state.epoch:
             return
         if not sent:
             self._end(outcome, 0, None)
@@ -173,6 +177,7 @@ class InFlight:
             record.input_tokens, record.output_tokens = usage.input_tokens, usage.output_tokens
 
     def price(self, usage: Usage) -> int:
+        count_searches(usage, self.candidate, self.call.request)
         nano = math.ceil(cost_of(self.candidate, usage))
         held = self.reservation.amount if self.reservation is not None else 0
         return min(nano, held) if held and not usage.exact else nano

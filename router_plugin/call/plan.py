@@ -15,13 +15,13 @@ import sys
 from collections.abc import Generator
 from typing import Any
 
+from ..clock import iso
 from ..decide.cost import fit
 from ..decide.reasons import reason
 from ..errors import BudgetExceededError, DeadlineExceededError, NoCandidateError
 from ..money import to_usd
 from ..records import Answered, Attempt, Candidate, Failed, Ranked, Wait
 from ..spec.policy import Policy
-from ..state.windows import iso
 from .inflight import Call, InFlight, Segment
 from .verdict import LARGER, RAISE, SAME, pause, verdict, worth_waiting
 

@@ -16,6 +16,7 @@ from ..errors import RouterError, StreamInterruptedError
 from ..provider.port import Provider
 from ..provider.usage import tokens_of_text
 from ..records import Failed, Usage
+from ..redact import redact
 from ..result import attach
 from ..spec.capability import PREFILL, STREAMING, SYSTEM
 from .drivers import arun, run
@@ -83,17 +84,19 @@ class Handover:
             free = self.kind.is_free(self.source)
             self.flight.finish(0 if free else self.flight.price(usage), usage, True)
 
-    def abandon(self) -> None:
-        """Left early: what was sent and received is settled."""
+    def abandon(self, collected: Any = None) -> None:
+        """Left early: what was sent and received is settled. ``collected`` is the stream itself, where the garbage
+        collector is at work: it clears weak references before it asks."""
         if not self.done:
             self.done = self.waiting = True
             self.guard.ended()
-            text = self.kind.text(self.source)
-            self.flight.abandon(text, "left early", self._so_far(text))
+            source = self.source if collected is None else collected
+            text = self.kind.text(source)
+            self.flight.abandon(text, "left early", self._so_far(source, text))
 
-    def _so_far(self, text: str) -> Usage | None:
+    def _so_far(self, source: Any, text: str) -> Usage | None:
         """Usage of a stream that did not end: what the provider reported at its start, and the output received."""
-        usage = self.kind.usage(self.source)
+        usage = self.kind.usage(source)
         if usage is not None:
             usage.output_tokens, usage.exact = max(usage.output_tokens, tokens_of_text(text)), False
         return usage
@@ -136,7 +139,7 @@ class Handover:
         self.guard.ended()
         self.guard.drop()
         text = self.kind.text(self.source)
-        usage = self._so_far(text)
+        usage = self._so_far(self.source, text)
         failure = self.kind.translate(error, self.guard)
         known = "bad_answer" if failure.kind == "unknown" else failure.kind
         failure = Failed(failure.error, known, True, failure.retry_after_s, failure.status, text, usage)
@@ -170,13 +173,14 @@ class Handover:
 
     def _gave_up(self, error: BaseException, last: BaseException) -> RouterError:
         text = self.kind.text(self.source)
-        usage = self._so_far(text)
+        usage = self._so_far(self.source, text)
         return self._interrupted(f"{str(error)[:200]}; no other deployment could go on: {str(last)[:200]}", text, usage)
 
     def _interrupted(self, reason: str, text: str, usage: Usage | None) -> StreamInterruptedError:
         known = None
         if usage is not None:
             known = {"prompt_tokens": usage.input_tokens, "completion_tokens": usage.output_tokens}
+        reason = redact(reason, self.flight.candidate.deployment.secrets())
         broken = StreamInterruptedError(reason, self.earlier + text, known)
         attach(broken, self.flight.call.result)
         return broken

@@ -13,7 +13,7 @@ from ..errors import SpecError
 from ..records import Candidate, Rejection, Request, Row
 from ..snapshot import Snapshot, metric_value
 from ..spec.strings import Bound
-from .cost import EXPECTED_OUTPUT_TOKENS, price_per_million
+from .cost import EXPECTED_OUTPUT_TOKENS, price_per_million, search_cost
 from .pool import Selection
 from .pool import matches as named
 from .ranking import predicted
@@ -21,7 +21,7 @@ from .ranking import predicted
 if TYPE_CHECKING:
     from .decision import Situation
 
-__all__ = ["capable", "named", "priced", "rested", "within_bounds"]
+__all__ = ["capable", "named", "priced", "rested", "searches_bounded", "within_bounds"]
 
 
 def capable(pool: Selection, request: Request, rejections: list[Rejection]) -> Sequence[Candidate]:
@@ -52,6 +52,19 @@ def priced(candidates: Sequence[Candidate], at: Situation, rejections: list[Reje
         )
     rejections.extend(Rejection(candidate, "unpriced", "hard") for candidate in missing)
     return [candidate for candidate in candidates if candidate.priced]
+
+
+def searches_bounded(
+    candidates: Sequence[Candidate], request: Request, rejections: list[Rejection]
+) -> Sequence[Candidate]:
+    """With money at stake: those whose web searches have a known price and a bound on their number."""
+    passed = []
+    for candidate in candidates:
+        if search_cost(candidate, request) is None:
+            rejections.append(Rejection(candidate, "searches", "hard"))
+        else:
+            passed.append(candidate)
+    return passed
 
 
 def within_bounds(rows: list[Row], references: list[Row], at: Situation, rejections: list[Rejection]) -> list[Row]:

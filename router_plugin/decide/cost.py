@@ -17,6 +17,8 @@ from ..spec import capability as cap
 EXPECTED_OUTPUT_TOKENS = 300
 # Tokenisers that we cannot run (Claude, Gemini …) against the one we can: Claude's newest counts up to 1.35 times more.
 FOREIGN_TOKENISER = 1.4
+# Billed by the grounded request, however often it searched; so are chat completions of OpenAI.
+_ONE_SEARCH = ("gemini-1", "gemini-2")
 _OWN_TOKENISER = ("openai", "azure", "text-completion-openai")
 # An explicitly marked cache may be the long-lived one, dearer than the listed write price by 2 : 1.25 (Anthropic).
 LONG_CACHE = 1.6
@@ -31,7 +33,21 @@ def is_plain(request: Request) -> bool:
         request.cache_marks
         or request.needs & (cap.AUDIO_INPUT | cap.AUDIO_OUTPUT)
         or request.service_tier not in (None, "default", "flex")
+        or request.searches
     )
+
+
+def search_cost(candidate: Candidate, request: Request) -> float | None:
+    """What its web searches may cost at most, nano-dollars; None where nothing bounds that."""
+    facts = candidate.facts
+    searches = request.searches or (1 if facts.always_searches else 0)
+    if not searches:
+        return 0.0
+    if candidate.provider in _OWN_TOKENISER or candidate.model_part.startswith(_ONE_SEARCH):
+        searches = 1
+    if searches >= UNBOUNDED or facts.search_price is None:
+        return None
+    return searches * facts.search_price * request.n
 
 
 def worst_prices(candidate: Candidate, request: Request, input_tokens: int) -> tuple[float, float]:
@@ -92,7 +108,7 @@ def _fit(
 ) -> tuple[float, int | None] | None:
     price_in, price_out = worst_prices(candidate, request, upper)
     most, wanted = candidate.max_output, request.cap
-    input_cost, per_token = upper * price_in, price_out * request.n
+    input_cost, per_token = upper * price_in + (search_cost(candidate, request) or 0.0), price_out * request.n
     if wanted is not None:
         bound = input_cost + (wanted if most is None else min(wanted, most)) * per_token
         return (bound, None) if bound <= limit else None

@@ -46,6 +46,8 @@ def decide(pool: Selection, at: Situation) -> Decision:
     candidates = constraints.capable(pool, request, rejections)
     if not pool.priced and policy.unpriced != "assume" and (at.limit is not None or needs_prices(policy)):
         candidates = constraints.priced(candidates, at, rejections)
+    if request.searches and at.limit is not None:
+        candidates = constraints.searches_bounded(candidates, request, rejections)
     affordable = wanted = price(candidates, at, rejections)
     if policy.bounds or policy.bounded:
         # A bound relative to a model is that model's prediction, whether it may take the request itself or not.

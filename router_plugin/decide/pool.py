@@ -6,8 +6,9 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from ..errors import SpecError, did_you_mean, shown
+from ..errors import SpecError, did_you_mean
 from ..records import UNBOUNDED, Candidate, ModelFacts, Rejection
+from ..redact import shown
 from ..spec.deployment import Deployment, normalise_model
 from ..spec.policy import Policy
 
@@ -60,7 +61,7 @@ def _candidate(index: int, deployment: Deployment, facts: ModelFacts, quality: f
         output_price=base_out,
         guard_input=max(base_in, facts.cache_read_price or 0.0, writes if provider in SELF_CACHING else 0.0),
         guard_output=max(base_out, facts.reasoning_price or 0.0),
-        tier_from=facts.tiers[0][0] if facts.tiers else UNBOUNDED,
+        tier_from=-1 if facts.always_searches else facts.tiers[0][0] if facts.tiers else UNBOUNDED,
         blend=(3 * base_in + base_out) * _BLEND_USD,
         lacks=facts.lacks,
         max_input=facts.max_input or UNBOUNDED,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..records import UNBOUNDED, Rejection, Request
 from ..spec.capability import names_of
+from .cost import search_cost
 
 _UNITS = {"ttft": "ms", "itl": "ms", "cost": "USD/M", "input_cost": "USD/M", "output_cost": "USD/M", "quality": ""}
 
@@ -21,6 +22,11 @@ def reason(rejection: Rejection) -> str:
         return _money(rejection)
     if code == "unpriced":
         return "unpriced: no known price per token while money is bounded (declare it, or set unpriced='assume')"
+    if code == "searches":
+        return (
+            "searches: nothing bounds what its web searches may cost while money is bounded (give the tool a max_uses, "
+            "or the Deployment a search_cost_per_query)"
+        )
     if code == "max_cost_per_million_tokens":
         return f"{code}: ${detail[0]:.4g} per million tokens ({detail[2]}), limit ${detail[1]:.4g}"
     if code == "bound":
@@ -45,7 +51,8 @@ def _money(rejection: Rejection) -> str:
     assert isinstance(request, Request)
     tokens = request.exact_counts.get(candidate.deployment.model, min(request.upper, candidate.max_input))
     output = request.cap if request.cap is not None else least
-    cost = (tokens * candidate.guard_input + output * request.n * candidate.guard_output) / 1e9
+    searches = search_cost(candidate, request) or 0.0
+    cost = (tokens * candidate.guard_input + output * request.n * candidate.guard_output + searches) / 1e9
     size = "input of unknown size" if tokens >= UNBOUNDED else f"input up to {tokens} tokens"
     many = f" × {request.n}" if request.n > 1 else ""
     return (

@@ -30,8 +30,12 @@ PDF_TOKENS_PER_BYTE = 1  # text and page images of a PDF; an uncompressed text l
 _OPTIONS = frozenset(
     {"tools", "functions", "parallel_tool_calls", "response_format", "modalities", "reasoning_effort", "thinking"}
     | {"stream", "n", "max_tokens", "max_completion_tokens", "service_tier"}
-    | {"cache_control_injection_points", "enable_prompt_caching"}
+    | {"cache_control_injection_points", "enable_prompt_caching", "web_search_options"}
 )
+# Searches that litellm lets a provider make for each size of ``web_search_options`` (Anthropic's ``max_uses``).
+_SEARCHES = {"low": 1, "medium": 5, "high": 10}
+# Tools that run at the provider and cost nothing but tokens; of the others nobody knows a bound.
+_PLAIN_TOOLS = ("function", "custom", "bash", "text_editor", "computer", "memory", "mcp", "tool_search")
 
 
 # Parts of other kinds that are nothing but text.
@@ -52,6 +56,7 @@ class _Tally:
     n: int
     cap: int | None
     service_tier: str | None
+    searches: int
     __slots__ = (
         "audio_bytes",
         "cache_marks",
@@ -61,6 +66,7 @@ class _Tally:
         "images",
         "n",
         "needs",
+        "searches",
         "service_tier",
         "text_bytes",
         "unbounded",
@@ -68,6 +74,7 @@ class _Tally:
 
     def __init__(self) -> None:
         self.needs = self.text_bytes = self.cjk_bytes = self.images = self.audio_bytes = self.file_bytes = 0
+        self.searches = 0
         self.unbounded = self.cache_marks = False
         self.n, self.cap, self.service_tier = 1, None, None
 
@@ -184,6 +191,7 @@ def _read_options(kwargs: Mapping[str, Any], tally: _Tally) -> None:
         tally.needs |= cap.TOOLS
         tally.value(tools)
         tally.text_bytes += TOOLS_TOKENS
+        tally.searches += _searches(tools)
         if get("parallel_tool_calls") is True:
             tally.needs |= cap.PARALLEL_TOOLS
     response_format = get("response_format")
@@ -197,10 +205,27 @@ def _read_options(kwargs: Mapping[str, Any], tally: _Tally) -> None:
         tally.needs |= cap.STREAMING
     if get("cache_control_injection_points") or get("enable_prompt_caching"):
         tally.cache_marks = True
+    search = get("web_search_options")
+    if search is not None:
+        size = search.get("search_context_size") if isinstance(search, Mapping) else None
+        tally.searches += _SEARCHES.get(str(size), UNBOUNDED)
     n = get("n")
     tally.n = n if type(n) is int and n > 1 else 1
     tally.service_tier = get("service_tier")
     tally.cap = output_cap(get("max_tokens"), get("max_completion_tokens"))
+
+
+def _searches(tools: Any) -> int:
+    """How often the provider's own tools among these may search the web (or run at a price of their own)."""
+    most = 0
+    for tool in tools if isinstance(tools, Sequence) else ():
+        kind = tool.get("type") if isinstance(tool, Mapping) else None
+        if kind is None and isinstance(tool, Mapping) and any("search" in str(key).lower() for key in tool):
+            most += UNBOUNDED  # Gemini's own spelling: {"googleSearch": {}}
+        elif isinstance(kind, str) and not kind.startswith(_PLAIN_TOOLS):
+            uses = tool.get("max_uses")
+            most += uses if type(uses) is int and 0 <= uses < UNBOUNDED else UNBOUNDED
+    return most
 
 
 def _read_format(response_format: Any, tally: _Tally) -> None:
@@ -242,6 +267,7 @@ def _sized(
         kwargs["tools"] if "tools" in kwargs else None,
         tally.cache_marks,
         tally.service_tier,
+        min(tally.searches, UNBOUNDED),
         {"user": user, "extra": extra, "metadata": kwargs["metadata"] if "metadata" in kwargs else None},
         {},
     )

@@ -46,7 +46,7 @@ def stamp() -> int:
 def facts_of(deployment: Deployment) -> ModelFacts:
     """Facts of one deployment: the map's, overridden by what the deployment declares."""
     entry, provider = _entry(deployment)
-    facts = _from_entry(entry, provider) if entry is not None else ModelFacts(provider=provider)
+    facts = _from_entry(entry, provider, deployment.model) if entry is not None else ModelFacts(provider=provider)
     return declared(deployment, facts)
 
 
@@ -102,7 +102,8 @@ def _tokens(entry: Mapping[str, Any], key: str) -> int | None:
     return int(value) if ok and value is not None else None
 
 
-def _from_entry(entry: Mapping[str, Any], provider: str) -> ModelFacts:
+def _from_entry(entry: Mapping[str, Any], provider: str, model: str) -> ModelFacts:
+    always = provider == "perplexity" or "-search-" in model
     mode = entry.get("mode")
     lacks = sum(bit for key, bit in _STRICT.items() if entry.get(key) is not True)
     lacks |= sum(bit for key, bit in _LENIENT.items() if entry.get(key) is False)
@@ -133,7 +134,9 @@ def _from_entry(entry: Mapping[str, Any], provider: str) -> ModelFacts:
         lacks=lacks,
         caps=cap.PREFILL if entry.get("supports_assistant_prefill") is True else 0,
         priority_factor=_priority_factor(entry, input_price, output_price),
-        odd_price=odd,
+        search_price=_search_price(entry),
+        always_searches=always,
+        odd_price=odd or (always and "deep-research" in model),
         known=True,
     )
 
@@ -144,6 +147,13 @@ def _priority_factor(entry: Mapping[str, Any], input_price: float | None, output
         if base:
             ratios += [(_price(entry, f"{key}_{tier}") or 0.0) / base for tier in ("priority", "ultrafast", "balanced")]
     return max(ratios)
+
+
+def _search_price(entry: Mapping[str, Any]) -> float | None:
+    """Of one web search, in the largest search context."""
+    prices = entry.get("search_context_cost_per_query")
+    known = [_price(prices, size) for size in prices] if isinstance(prices, dict) else []
+    return max((price for price in known if price is not None), default=None)
 
 
 # Input limits that stand beside the output limit (GPT-5 and later: 272k + 128k; 922k + 128k).
@@ -180,6 +190,7 @@ def declared(deployment: Deployment, facts: ModelFacts) -> ModelFacts:
     for field, attribute in (
         ("input_price", "input_cost_per_token"),
         ("output_price", "output_cost_per_token"),
+        ("search_price", "search_cost_per_query"),
         ("cache_read_price", "cache_read_input_token_cost"),
         ("cache_write_price", "cache_creation_input_token_cost"),
     ):

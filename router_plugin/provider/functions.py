@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import SpecError
 from ..records import Answered, Attempt, Failed, Usage
+from ..redact import shown
 from .guard import INSIDE, AsyncGuard, Guard
 from .tap import TAP
 from .translate import failed
@@ -65,7 +66,9 @@ class FunctionProvider:
             answer = self._function(**_arguments(attempt))
             if inspect.iscoroutine(answer):
                 answer.close()
-                raise SpecError(f"wrap: {self._function!r} returned a coroutine; wrap an async def function around it")
+                raise SpecError(
+                    f"wrap: {shown(self._function)} returned a coroutine; wrap an async def function around it"
+                )
             if not is_stream(answer):
                 return Answered(answer)
             source, prefix = Source(answer, iter(answer), []), deque[Any]()

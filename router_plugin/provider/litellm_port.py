@@ -11,7 +11,7 @@ import time
 from typing import Any
 
 from ..records import Answered, Attempt, Failed, Request, output_cap
-from . import catalog
+from . import catalog, forked
 from .guard import INSIDE, AsyncGuard, Guard
 from .streams import LitellmStreams, Peeked, apeek, peek
 from .tap import TAP
@@ -38,6 +38,7 @@ class LitellmProvider:
     """The real thing. Stateless: one instance serves all routers."""
 
     streams = LitellmStreams()
+    clients = forked.CLIENTS
 
     facts = staticmethod(catalog.facts_of)
     stamp = staticmethod(catalog.stamp)

@@ -225,6 +225,9 @@ class LitellmStreams:
 
         stream = handover.source
         handover.guard.plain = stream.custom_llm_provider not in litellm._custom_providers
+        details = getattr(stream.logging_obj, "model_call_details", None)
+        if isinstance(details, dict) and details.get("original_response") is stream:
+            details["original_response"] = None  # a cycle: a stream that is dropped would wait for the collector
         handover.belong_to(stream)
         stream._handover = handover
         stream.__class__ = routed_stream_class()
@@ -320,7 +323,7 @@ def routed_stream_class() -> type:
         def __del__(self) -> None:
             over = self.__dict__.get("_handover")
             if over is not None and not over.done:
-                over.abandon()
+                over.abandon(self if over.own else None)
                 over.guard.drop()
             drop(self)
 

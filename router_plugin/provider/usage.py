@@ -43,7 +43,8 @@ def read_usage(answer: Any) -> Usage | None:
     if not (0 <= prompt < _MOST and 0 <= completion < _MOST) or prompt + completion == 0:
         return None
     details, spoken = plain["prompt_tokens_details"], plain["completion_tokens_details"]
-    if details is None and spoken is None:
+    searched = plain["server_tool_use"] if "server_tool_use" in plain else None
+    if details is None and spoken is None and searched is None:
         return Usage(prompt, completion)
     return _with_details(Usage(prompt, completion), usage, details, spoken)
 
@@ -61,6 +62,7 @@ def _read_any(usage: Any) -> Usage | None:
 def _with_details(result: Usage, usage: Any, details: Any, spoken: Any) -> Usage:
     if details is not None:
         figures = details if details.__class__ is dict else getattr(details, "__dict__", details)
+        result.searches = _figure(figures, "web_search_requests")
         result.cached_tokens = _figure(figures, "cached_tokens")
         result.cache_write_tokens = _figure(figures, "cache_creation_tokens")
         result.audio_input_tokens = _figure(figures, "audio_tokens")
@@ -73,6 +75,9 @@ def _with_details(result: Usage, usage: Any, details: Any, spoken: Any) -> Usage
     if figures:
         result.cached_tokens = max(result.cached_tokens, _figure(figures, "cache_read_input_tokens"))
         result.cache_write_tokens = max(result.cache_write_tokens, _figure(figures, "cache_creation_input_tokens"))
+    made = field(usage, "server_tool_use")
+    if made is not None:
+        result.searches = max(result.searches, _count(made, "web_search_requests") or 0)
     return result
 
 
@@ -105,10 +110,18 @@ def cost_of(candidate: Candidate, usage: Usage) -> float:
     cost += cached * _or(facts.cache_read_price, price_in, scale)
     cost += written * _or(facts.cache_write_price, price_in, scale)
     cost += audio * _or(facts.audio_input_price, price_in)
+    if usage.searches:
+        cost += usage.searches * (facts.search_price or 0.0)
     spoken = min(usage.audio_output_tokens, usage.output_tokens)
     thought = min(usage.reasoning_tokens, usage.output_tokens - spoken)
     cost += (usage.output_tokens - spoken - thought) * price_out
     return cost + spoken * _or(facts.audio_output_price, price_out) + thought * _or(facts.reasoning_price, price_out)
+
+
+def count_searches(usage: Usage, candidate: Candidate, request: Request) -> None:
+    """Where litellm does not say what searches cost (in streams): at least one was made where any could be."""
+    if not usage.searches and (request.searches or candidate.facts.always_searches):
+        usage.searches = 1
 
 
 def _or(price: float | None, default: float, scale: float = 1.0) -> float:
@@ -154,6 +167,8 @@ def bill(response: Any, candidate: Candidate, request: Request) -> tuple[int, Us
         return 0, usage or Usage(0, 0)  # litellm's own cache answered: nobody is paid
     if usage is None:
         usage = Usage(request.estimate, tokens_of_text(output_text(response)), exact=False)
+    if request.searches and candidate.own_price:
+        count_searches(usage, candidate, request)
     if usage.exact and not candidate.own_price:
         cost = hidden["response_cost"] if hidden.__class__ is dict and "response_cost" in hidden else None
         if isinstance(cost, (int, float)) and 0 < cost < 1e9:

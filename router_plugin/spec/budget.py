@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import field_validator
 
 from ..errors import SpecError
+from ..redact import shown
 from .fields import Count, NonNegative, Spec, Text, Usd
 
 Window = Literal["minute", "hour", "day", "week", "month", "total"]
@@ -46,9 +47,9 @@ class Budget(Spec):
     def _is_path(cls, value: str | None) -> str | None:
         parts = [] if value is None else value.split(".")
         if value is not None and (parts[0] not in ("user", "extra", "metadata") or "" in parts):
-            raise ValueError(f"must be 'user' or a path that starts with 'extra.' or 'metadata.', got {value!r}")
+            raise ValueError(f"must be 'user' or a path that starts with 'extra.' or 'metadata.', got {shown(value)}")
         if parts[:1] == ["user"] and len(parts) > 1:
-            raise ValueError(f"'user' is text and has no fields, got {value!r}")
+            raise ValueError(f"'user' is text and has no fields, got {shown(value)}")
         if value in ("extra", "metadata"):
             raise ValueError(f"{value!r} is a mapping; name a field of it, e.g. '{value}.team'")
         return value

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, Any
+from urllib.parse import parse_qsl, urlsplit
 
-from pydantic import BeforeValidator, Field, SecretStr, field_validator
+from pydantic import BeforeValidator, Field, SecretStr, field_serializer, field_validator
 
+from ..redact import MASK, redact, secrets_in, shown
 from .fields import Count, Fraction, NonNegative, Spec, Text, plain_text
 
 # Old spellings of Martian's gateway, where the provider is named twice, and of Together.
@@ -25,9 +28,11 @@ def normalise_model(name: str) -> str:
 def _model_name(value: Any) -> str:
     name = normalise_model(plain_text(value))
     if name == "router" or name.startswith(("router/", "router@")) or "->" in name or "|" in name:
-        raise ValueError(f"{name!r} addresses a router; a deployment must name a concrete model, e.g. 'openai/gpt-4o'")
+        raise ValueError(
+            f"{shown(name)} addresses a router; a deployment must name a concrete model, e.g. 'openai/gpt-4o'"
+        )
     if any(ch.isspace() for ch in name):
-        raise ValueError(f"a model name has no spaces, got {name!r}")
+        raise ValueError(f"a model name has no spaces, got {shown(name)}")
     return name
 
 
@@ -43,7 +48,8 @@ class Deployment(Spec):
     """One model at one endpoint. ``Deployment("openai/gpt-4o", quality=0.86)``.
 
     ``model`` is litellm's model string. ``name`` (default: the model string) tells deployments of one model apart.
-    ``quality`` lies in 0..1. Prices are USD per token, ``rpm``/``tpm`` the provider's limits per minute.
+    ``quality`` lies in 0..1. Prices are USD per token (of a web search: per query), ``rpm``/``tpm`` the provider's
+    limits per minute.
     ``api_key="os.environ/NAME"`` is read from the environment when a call is made. ``params`` holds further litellm
     parameters of the endpoint (``aws_region_name``, ``vertex_project`` …). ``supports`` declares capabilities that
     litellm does not know of: ``{"tools": True, "vision": False}``; the names are those of
@@ -65,6 +71,7 @@ class Deployment(Spec):
     output_cost_per_token: NonNegative | None = None
     cache_read_input_token_cost: NonNegative | None = None
     cache_creation_input_token_cost: NonNegative | None = None
+    search_cost_per_query: NonNegative | None = None
     max_input_tokens: Count | None = None
     max_output_tokens: Count | None = None
     context_window: Count | None = None
@@ -87,8 +94,33 @@ class Deployment(Spec):
 
         unknown = [name for name in value if name not in CAPABILITIES]
         if unknown:
-            raise ValueError(f"unknown capability {unknown[0]!r}; known: {', '.join(CAPABILITIES)}")
+            raise ValueError(f"unknown capability {shown(unknown[0])}; known: {', '.join(CAPABILITIES)}")
         return value
+
+    @field_serializer("api_base")
+    def _base_without_secrets(self, value: str | None) -> str | None:
+        return value if value is None else redact(value)
+
+    @field_serializer("extra_headers", "params")
+    def _masked(self, value: dict[str, Any]) -> dict[str, Any]:
+        """Anything may be a secret there, so a dump shows the names alone (as it does of ``api_key``)."""
+        return dict.fromkeys(value, MASK)
+
+    def __repr_args__(self) -> Any:
+        for name, value in super().__repr_args__():
+            yield name, redact(value) if name == "api_base" and value else value
+
+    def secrets(self) -> list[str]:
+        """What must not be said of it: for ``redact``."""
+        key = self.api_key.get_secret_value() if self.api_key is not None else ""
+        if key.startswith("os.environ/"):
+            key = os.environ.get(key.removeprefix("os.environ/"), "")
+        try:
+            address = urlsplit(self.api_base or "")
+        except ValueError:  # an address that is none, e.g. with half of an IPv6 bracket
+            address = urlsplit("")
+        said = (key, address.username, address.password, *(value for _, value in parse_qsl(address.query)))
+        return [part for part in (*said, *secrets_in([self.extra_headers, self.params])) if part]
 
     @property
     def provider(self) -> str | None:

@@ -10,12 +10,13 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from ..errors import SpecError, did_you_mean
 from ..money import parse_usd
+from ..redact import shown
 
 
 def number(value: Any) -> float:
     """A finite number that is not a bool and not a string."""
     if isinstance(value, bool) or not isinstance(value, (int, float, Decimal)):
-        raise ValueError(f"must be a number, not {value!r} ({type(value).__name__})")
+        raise ValueError(f"must be a number, not {shown(value)} ({type(value).__name__})")
     try:
         result = float(value)
     except OverflowError:
@@ -28,38 +29,38 @@ def number(value: Any) -> float:
 def non_negative(value: Any) -> float:
     result = number(value)
     if result < 0:
-        raise ValueError(f"must not be negative, got {value!r}")
+        raise ValueError(f"must not be negative, got {shown(value)}")
     return result
 
 
 def positive(value: Any) -> float:
     result = number(value)
     if result <= 0:
-        raise ValueError(f"must be greater than 0, got {value!r}")
+        raise ValueError(f"must be greater than 0, got {shown(value)}")
     return result
 
 
 def fraction(value: Any) -> float:
     result = number(value)
     if not 0 <= result <= 1:
-        raise ValueError(f"must lie between 0 and 1, got {value!r}")
+        raise ValueError(f"must lie between 0 and 1, got {shown(value)}")
     return result
 
 
 def count(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise ValueError(f"must be a whole number, not {value!r} ({type(value).__name__})")
+        raise ValueError(f"must be a whole number, not {shown(value)} ({type(value).__name__})")
     if value < 1:
-        raise ValueError(f"must be at least 1, got {value!r}")
+        raise ValueError(f"must be at least 1, got {shown(value)}")
     return value
 
 
 def plain_text(value: Any) -> str:
     """A non-empty string of printable characters without surrounding space."""
     if not isinstance(value, str):
-        raise ValueError(f"must be a string, not {value!r} ({type(value).__name__})")
+        raise ValueError(f"must be a string, not {shown(value)} ({type(value).__name__})")
     if not value or value != value.strip() or not value.isprintable():
-        raise ValueError(f"must be non-empty printable text without surrounding space, got {value[:80]!r}")
+        raise ValueError(f"must be non-empty printable text without surrounding space, got {shown(value)}")
     if len(value) > 512:
         raise ValueError(f"must be at most 512 characters, got {len(value)}")
     return value
@@ -101,6 +102,6 @@ def explain_validation(owner: type[BaseModel], error: ValidationError) -> SpecEr
         elif fault["type"] not in ("value_error", "missing") and not any(
             s in path for s in ("key", "headers", "params")
         ):
-            message += f", got {str(fault['input'])[:80]!r}"
+            message += f", got {shown(fault['input'])}"
         lines.append(f"{owner.__name__}: {path}: {message}")
     return SpecError("\n".join(lines))

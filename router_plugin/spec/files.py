@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import SpecError, did_you_mean
+from ..redact import redact, shown
 from .router_spec import RouterSpec
 
 MAX_BYTES = 1_000_000
@@ -51,7 +52,7 @@ def spec_of(data: Any) -> RouterSpec:
     known = {*RouterSpec.model_fields, "models"} - {"deployments", "kind", "any_model"}
     for key in data:
         if key not in known:
-            raise SpecError(f"unknown setting {str(key)[:80]!r}{did_you_mean(key, known)}")
+            raise SpecError(f"unknown setting {shown(key)}{did_you_mean(key, known)}")
     if "models" not in data:
         raise SpecError("'models' is missing: list model names and deployments")
     data["deployments"] = data.pop("models")
@@ -76,7 +77,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result: dict[str, Any] = {}
     for key, value in pairs:
         if key in result:
-            raise SpecError(f"the key {key!r} stands twice")
+            raise SpecError(f"the key {shown(key)} stands twice")
         result[key] = value
     return result
 
@@ -106,12 +107,12 @@ def _yaml(text: str) -> Any:
 
         def construct_yaml_int(self, node: Any) -> int:
             if ":" in node.value:
-                raise SpecError(f"{node.value!r} would be read as a number of base 60; quote it, or write it out")
+                raise SpecError(f"{shown(node.value)} would be read as a number of base 60; quote it, or write it out")
             return super().construct_yaml_int(node)
 
         def construct_yaml_float(self, node: Any) -> float:
             if ":" in node.value:
-                raise SpecError(f"{node.value!r} would be read as a number of base 60; quote it, or write it out")
+                raise SpecError(f"{shown(node.value)} would be read as a number of base 60; quote it, or write it out")
             return super().construct_yaml_float(node)
 
         def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
@@ -119,9 +120,9 @@ def _yaml(text: str) -> Any:
             for key_node, _ in node.value:
                 key = self.construct_object(key_node, deep=True)
                 if not isinstance(key, str):
-                    raise SpecError(f"keys must be text, not {key!r} (line {key_node.start_mark.line + 1})")
+                    raise SpecError(f"keys must be text, not {shown(key)} (line {key_node.start_mark.line + 1})")
                 if key in seen:
-                    raise SpecError(f"the key {key!r} stands twice (line {key_node.start_mark.line + 1})")
+                    raise SpecError(f"the key {shown(key)} stands twice (line {key_node.start_mark.line + 1})")
                 seen.add(key)
             return super().construct_mapping(node, deep)
 
@@ -130,7 +131,10 @@ def _yaml(text: str) -> Any:
     try:
         return yaml.load(text, Loader=Loader)  # a SafeLoader
     except yaml.YAMLError as error:
-        raise SpecError(f"not valid YAML: {str(error)[:300]}") from None
+        mark = getattr(error, "problem_mark", None)
+        where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark is not None else ""
+        what = getattr(error, "problem", None) or type(error).__name__
+        raise SpecError(f"not valid YAML: {redact(str(what)[:200])}{where}") from None
 
 
 def _check_size(data: Any) -> None:

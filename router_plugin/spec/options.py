@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from ..redact import shown
 from .fields import Count, Fraction, NonNegative, Number, Positive, Spec, Text, Usd
 from .strings import Weights
 
@@ -19,7 +20,7 @@ def _names(value: Any) -> Any:
     if value is None:
         return None
     if isinstance(value, (str, bytes)) or not isinstance(value, Sequence):
-        raise ValueError(f"must be a list of names, not {value!r}")
+        raise ValueError(f"must be a list of names, not {shown(value)}")
     if not value:
         raise ValueError("must not be an empty list: leave it out to allow all")
     return tuple(value)
@@ -31,7 +32,7 @@ def _weights(value: Any) -> Any:
     if isinstance(value, Weights):
         value = {name: getattr(value, name) for name in _WeightsSpec.model_fields}
     if not isinstance(value, dict):
-        raise ValueError(f"must be a mapping such as {{'q': 1, 'c': 0.005}}, not {value!r}")
+        raise ValueError(f"must be a mapping such as {{'q': 1, 'c': 0.005}}, not {shown(value)}")
     return _WeightsSpec(**value).value()
 
 

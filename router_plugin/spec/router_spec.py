@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from ..errors import SpecError
+from ..redact import shown
 from .budget import Budget
 from .deployment import Deployment
 from .options import Routing
@@ -19,8 +20,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")
 def _router_name(value: Any) -> str:
     if not isinstance(value, str) or not _NAME.match(value):
         raise ValueError(
-            "must be 1 to 128 letters, digits, '.', '_' or '-' and start with a letter or digit, "
-            f"got {str(value)[:80]!r}"
+            f"must be 1 to 128 letters, digits, '.', '_' or '-' and start with a letter or digit, got {shown(value)}"
         )
     return value
 
@@ -29,7 +29,7 @@ def _deployments(value: Any) -> Any:
     if value == "any":
         return ()
     if isinstance(value, (str, bytes, dict)) or not isinstance(value, Iterable):
-        raise ValueError(f"must be a list of model names and Deployments, or 'any', not {str(value)[:80]!r}")
+        raise ValueError(f"must be a list of model names and Deployments, or 'any', not {shown(value)}")
     made = []
     for item in value:
         if isinstance(item, Deployment):
@@ -39,19 +39,19 @@ def _deployments(value: Any) -> Any:
         elif isinstance(item, str):
             made.append(Deployment(item))
         else:
-            raise ValueError(f"must hold model names and Deployments, not {item!r} ({type(item).__name__})")
+            raise ValueError(f"must hold model names and Deployments, not {shown(item)}")
     return _named_apart(made)
 
 
 def _budgets(value: Any) -> Any:
     if isinstance(value, (str, bytes, dict)) or not isinstance(value, Iterable):
-        raise ValueError(f"must be a list of Budgets, not {str(value)[:80]!r}")
+        raise ValueError(f"must be a list of Budgets, not {shown(value)}")
     made = []
     for item in value:
         if isinstance(item, dict) and all(isinstance(key, str) for key in item):
             item = Budget(**item)
         elif not isinstance(item, Budget):
-            raise ValueError(f"must hold Budgets, not {item!r} ({type(item).__name__})")
+            raise ValueError(f"must hold Budgets, not {shown(item)}")
         made.append(item)
     return tuple(made)
 

@@ -59,7 +59,7 @@ class Fleet:
 
     def __init__(self, clock: Clock, budgets: Sequence[Budget] = ()) -> None:
         self._clock = clock
-        self.ledger = Ledger(budgets, clock.wall)
+        self.ledger = Ledger(budgets, clock)
         self.reserve = self.ledger.reserve
         self._warned: set[tuple[str, str]] = set()
         self._lock = threading.RLock()
@@ -68,6 +68,7 @@ class Fleet:
         self._ttft: dict[str, float] = {}
         self._itl: dict[str, float] = {}
         self._ratio: dict[str, float] = {}
+        self.epoch = 0
         self._cold = {True, False}  # modes (streamed or not) whose first call in this process is still to come
         renew_in_child(self)
 
@@ -209,6 +210,7 @@ class Fleet:
     def after_fork(self) -> None:
         """In a forked child: a fresh lock, nothing in flight, nothing cooling (the child has seen no failure)."""
         self._lock = threading.RLock()
+        self.epoch += 1
         self.ledger.after_fork()
         self._cooling = {}
         for seen in self._seen.values():

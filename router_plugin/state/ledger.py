@@ -11,15 +11,15 @@ from __future__ import annotations
 import math
 import threading
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..clock import Clock, iso
 from ..errors import SpecError
 from ..money import to_nano_floor, to_usd
 from ..spec.budget import Budget
 from .accounts import Account, SlidingAccount
-from .windows import iso
 
 # Shown for requests without the key of a budget; a person of that name has an account of his own all the same.
 NO_KEY = "(none)"
@@ -77,12 +77,12 @@ def key_of(path: str, request: Mapping[str, Any]) -> Key:
 class Ledger:
     """All budgets of one router."""
 
-    def __init__(self, budgets: Sequence[Budget], wall: Callable[[], float]) -> None:
+    def __init__(self, budgets: Sequence[Budget], clock: Clock) -> None:
         self.budgets = tuple(budgets)
         self._limits = tuple(to_nano_floor(budget.usd) for budget in self.budgets)
         self._accounts: tuple[dict[Key, Account], ...] = tuple({} for _ in self.budgets)
         self._requiring = any(budget.require_key for budget in self.budgets)
-        self._wall = wall
+        self._wall, self._monotonic = clock.wall, clock.monotonic
         # Re-entrant: the garbage collector may end a dropped stream's reservation inside any allocation made under it.
         self._lock = threading.RLock()
         self.epoch = 0  # counts forks
@@ -108,9 +108,9 @@ class Ledger:
                 if key in accounts:
                     account = accounts[key]
                     if account.end is None:
-                        account.expire(wall)
+                        account.expire(self._monotonic())
                         left -= account.settled + account.reserved
-                    elif wall < account.end:
+                    elif 0 < account.end - wall <= account.length or not account.over(wall, self._monotonic):
                         left -= account.settled + account.reserved
                     if account.waits and left != limit:  # what others hold may come back while this call waits
                         left += account.reserved
@@ -123,13 +123,17 @@ class Ledger:
         wall = self._wall()
         with self._lock:
             for index, (accounts, key) in enumerate(zip(self._accounts, keys, strict=True)):
-                account = accounts[key] if key in accounts else None
-                if account is None or (account.end is not None and wall >= account.end):
+                account: Account | None
+                if key not in accounts:
                     account = self._open(index, key, wall)
-                    if account is None:
-                        return self._refuse(index, key, None, wall)
-                elif account.end is None:
-                    account.expire(wall)
+                else:
+                    account = accounts[key]
+                    if account.end is None:
+                        account.expire(self._monotonic())
+                    elif not 0 < account.end - wall <= account.length and account.over(wall, self._monotonic):
+                        account = self._open(index, key, wall)
+                if account is None:
+                    return self._refuse(index, key, None, wall)
                 if amount and account.settled + account.reserved + amount > self._limits[index]:
                     return self._refuse(index, key, account, wall)
             held = [accounts[key] for accounts, key in zip(self._accounts, keys, strict=True)]
@@ -139,7 +143,6 @@ class Ledger:
 
     def end(self, reservation: Reservation, nano: int) -> None:
         """End a reservation with what was spent (0 releases it). The second and later endings do nothing."""
-        wall = self._wall()
         with self._lock:
             if not reservation.open or reservation.epoch != self.epoch:
                 return
@@ -147,7 +150,7 @@ class Ledger:
             for account in reservation.accounts:
                 account.reserved -= reservation.amount
                 if account.end is None:  # sliding windows and totals keep their own books
-                    account.spend(nano, wall)
+                    account.spend(nano, self._monotonic())
                 else:
                     account.settled += nano
 
@@ -157,20 +160,19 @@ class Ledger:
             self._forget_finished(accounts, wall)
             if len(accounts) >= budget.max_keys:
                 return None
-        account = (SlidingAccount if budget.rolling else Account)(budget, wall)
+        account = (SlidingAccount if budget.rolling else Account)(budget, wall, self._monotonic())
         accounts[key] = account
         return account
 
-    @staticmethod
-    def _forget_finished(accounts: dict[Key, Account], wall: float) -> None:
+    def _forget_finished(self, accounts: dict[Key, Account], wall: float) -> None:
         """Drop accounts whose window is over and that hold nothing: they are equal to no account."""
-        for key in [k for k, a in accounts.items() if a.end is not None and wall >= a.end and not a.reserved]:
+        for key in [k for k, a in accounts.items() if a.over(wall, self._monotonic) and not a.reserved]:
             del accounts[key]
 
     def _refuse(self, index: int, key: Key, account: Account | None, wall: float) -> Refusal:
         limit = self._limits[index]
         spent = limit if account is None else account.settled + account.reserved
-        resets = account.resets_at(wall) if account is not None else None
+        resets = account.resets_at(wall, self._monotonic()) if account is not None else None
         return Refusal(self.budgets[index], key, limit, spent, limit - spent, resets)
 
     def refusal(self, keys: tuple[Key, ...]) -> Refusal | None:
@@ -179,8 +181,8 @@ class Ledger:
         with self._lock:
             for index, key in enumerate(keys):
                 account = self._accounts[index].get(key)
-                if account is None or (account.end is not None and wall >= account.end):
-                    account = Account(self.budgets[index], wall)
+                if account is None or account.over(wall, self._monotonic):
+                    account = Account(self.budgets[index], wall, self._monotonic())
                 refusal = self._refuse(index, key, account, wall)
                 if worst is None or refusal.left < worst.left:
                     worst = refusal
@@ -188,13 +190,13 @@ class Ledger:
 
     def report(self) -> list[dict[str, Any]]:
         """Every account that holds anything, and every unused budget, as records of USD."""
-        wall, rows = self._wall(), []
+        wall, now, rows = self._wall(), self._monotonic(), []
         with self._lock:
             for budget, limit, accounts in zip(self.budgets, self._limits, self._accounts, strict=True):
-                live = {k: a for k, a in accounts.items() if a.end is None or wall < a.end or a.reserved}
-                for key, account in live.items() or [(None, Account(budget, wall))]:
-                    account.expire(wall)
-                    rows.append(_record(budget, key, limit, account, account.resets_at(wall)))
+                live = {k: a for k, a in accounts.items() if not a.over(wall, self._monotonic) or a.reserved}
+                for key, account in live.items() or [(None, Account(budget, wall, now))]:
+                    account.expire(now)
+                    rows.append(_record(budget, key, limit, account, account.resets_at(wall, now)))
         return rows
 
     def used_fraction(self, keys: tuple[Key, ...]) -> dict[str, float]:

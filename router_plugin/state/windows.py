@@ -28,10 +28,3 @@ def window_end(per: str, start: float) -> float | None:
         first = datetime.fromtimestamp(start, timezone.utc)
         return (first.replace(day=1) + timedelta(days=32)).replace(day=1).timestamp()
     return start + SECONDS[per]
-
-
-def iso(wall: float | None) -> str | None:
-    """ISO 8601 in UTC, to the second."""
-    if wall is None:
-        return None
-    return datetime.fromtimestamp(wall, timezone.utc).isoformat(timespec="seconds")

@@ -532,3 +532,16 @@ def test_python_that_takes_warnings_for_errors(decided: str) -> None:
     """Nothing of ours warns while it is imported or called: not with -W error, not in development mode."""
     code = "import warnings\nwarnings.simplefilter('error')\nimport router_plugin.plugin, router_plugin.wrap\n" + DECIDE
     assert in_subprocess(code, "-X", "dev") == decided
+
+
+@forks
+def test_an_interception_goes_on_in_a_child(p: LoopbackProvider) -> None:
+    p.model("m", "fine")
+    r = router(p)
+
+    def child() -> Any:
+        answer = litellm.completion("gpt-4o", [{"role": "user", "content": "hi"}], timeout=5)
+        return answer.choices[0].message.content
+
+    with install(r, intercept=["gpt-4o"]):
+        assert in_a_child(child) == "'fine'"

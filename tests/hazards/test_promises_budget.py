@@ -15,7 +15,7 @@ import litellm
 import pytest
 from stage import HI, MODES, PRICE, FakeClock, Says, ask, four_modes, go, nothing_held, router, scripted, spent
 
-from router_plugin import Budget, BudgetExceededError, Deployment, Router
+from router_plugin import Budget, BudgetExceededError, Deployment, NoCandidateError, Router
 from router_plugin.errors import StreamInterruptedError
 from router_plugin.testing.loopback import LoopbackProvider, RawBody, UsageOverride
 
@@ -472,6 +472,48 @@ def test_what_a_web_search_costs_is_part_of_the_bound(
     told = ask("sync", r, max_tokens=10, **asked)
     nothing_held(r)
     assert spent(r) <= 0.02, told.result.attempts
+
+
+SEARCH_TOOL = {"type": "web_search_20250305", "name": "web_search"}
+
+
+@pytest.mark.parametrize(
+    ("model", "asked", "taken"),
+    [
+        ("anthropic/claude-sonnet-4-5", {"tools": [SEARCH_TOOL]}, False),
+        ("anthropic/claude-sonnet-4-5", {"tools": [{**SEARCH_TOOL, "max_uses": 2}]}, True),
+        ("anthropic/claude-sonnet-4-5", {"web_search_options": {}}, False),
+        ("anthropic/claude-sonnet-4-5", {"web_search_options": {"search_context_size": "low"}}, True),
+        ("openai/gpt-4o-search-preview", {"web_search_options": {}}, True),
+        ("gemini/gemini-2.5-flash", {"tools": [{"googleSearch": {}}]}, True),
+        ("openai/gpt-4o", {"tools": [{"type": "code_interpreter"}]}, False),
+        ("anthropic/claude-sonnet-4-5", {"tools": [{"type": "code_execution_20250522"}]}, False),
+    ],
+)
+def test_searches_that_nothing_bounds_are_not_made_with_money_at_stake(
+    model: str, asked: dict[str, Any], taken: bool
+) -> None:
+    r = Router("r", models=[model], budgets=[Budget(usd=100)])
+    if taken:
+        assert r.route({"messages": HI, **asked}).deployment == model
+    else:
+        with pytest.raises(NoCandidateError, match="searches: nothing bounds"):
+            r.route({"messages": HI, **asked})
+    assert Router("r", models=[model]).route({"messages": HI, **asked}).deployment == model
+
+
+@pytest.mark.parametrize("how", ["asked", "always", "declared"])
+def test_a_stream_that_searched_settles_its_search(p: LoopbackProvider, how: str) -> None:
+    """litellm says nothing of what a search cost in a stream."""
+    model = "gpt-4o" if how == "declared" else "gpt-4o-search-preview"
+    p.model(model, "found")
+    more = {"search_cost_per_query": 0.5} if how == "declared" else {}
+    made = Deployment(f"openai/{model}", api_base=p.openai_base, api_key="k", **more)
+    r = Router("r", models=[made], budgets=[Budget(usd=1)])
+    asked = {} if how == "always" else {"web_search_options": {"search_context_size": "low"}}
+    ask("sync stream", r, max_tokens=10, **asked).answered()
+    nothing_held(r)
+    assert spent(r) > (0.5 if how == "declared" else 0.02)
 
 
 @pytest.mark.parametrize("body", [{"n": 40}, {"max_tokens": 2_000, "max_completion_tokens": 2_000}])

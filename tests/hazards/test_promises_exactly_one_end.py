@@ -481,6 +481,19 @@ def test_a_sync_stream_left_early(p: LoopbackProvider, wire: str, read: int, how
 
 
 @both_wires
+def test_a_stream_that_the_garbage_collector_finds_in_a_cycle_settles(p: LoopbackProvider, wire: str) -> None:
+    """The collector clears weak references before it asks a stream to end."""
+    p.model("m", "one two three four five six")
+    r = router(p, wire=wire)
+    got = r.completion(messages=HI, max_tokens=50, stream=True)
+    next(got)
+    got.myself = got
+    del got
+    let_go(r)
+    assert 0 < spent(r) <= 124e-6
+
+
+@both_wires
 @sync_stream
 @pytest.mark.parametrize("how", ["aclose", "drop", "with", "break", "cancelled"])
 def test_an_async_stream_left_early(p: LoopbackProvider, wire: str, read: int, how: str) -> None:

@@ -25,7 +25,7 @@ class LedgerMachine(RuleBasedStateMachine):
         super().__init__()
         self.clock = FakeClock()
         self.budgets = [Budget(1, per="day", key="user"), Budget(2, per="total"), Budget(1, per="hour", rolling=True)]
-        self.ledger = Ledger(self.budgets, self.clock.wall)
+        self.ledger = Ledger(self.budgets, self.clock)
 
     @rule(target=held, user=st.sampled_from(["a", "b", None]), amount=st.integers(0, DOLLAR))
     def reserve(self, user: str | None, amount: int) -> Reservation | Refusal:
@@ -57,7 +57,7 @@ TestLedgerMachine = LedgerMachine.TestCase
 
 
 def test_a_thousand_threads_never_overspend_a_dollar() -> None:
-    ledger = Ledger([Budget(1)], FakeClock().wall)
+    ledger = Ledger([Budget(1)], FakeClock())
     granted: list[int] = []
 
     def work() -> None:
@@ -77,13 +77,13 @@ def test_a_thousand_threads_never_overspend_a_dollar() -> None:
 
 
 def test_all_budgets_hold_or_none_is_charged() -> None:
-    ledger = Ledger([Budget(1), Budget(0.5, key="user")], FakeClock().wall)
+    ledger = Ledger([Budget(1), Budget(0.5, key="user")], FakeClock())
     assert isinstance(ledger.reserve((None, "a"), DOLLAR * 3 // 4), Refusal)
     assert all(row["reserved_usd"] == 0 for row in ledger.report())
 
 
 def test_a_settlement_above_its_reservation_is_recorded_in_full_and_blocks() -> None:
-    ledger = Ledger([Budget(1)], FakeClock().wall)
+    ledger = Ledger([Budget(1)], FakeClock())
     held = ledger.reserve((None,), DOLLAR // 2)
     assert isinstance(held, Reservation)
     ledger.end(held, 3 * DOLLAR)
@@ -94,7 +94,7 @@ def test_a_settlement_above_its_reservation_is_recorded_in_full_and_blocks() -> 
 
 def test_an_answer_after_midnight_is_paid_from_yesterday() -> None:
     clock = FakeClock()
-    ledger = Ledger([Budget(1, per="day")], clock.wall)
+    ledger = Ledger([Budget(1, per="day")], clock)
     held = ledger.reserve((None,), DOLLAR)
     assert isinstance(held, Reservation)
     clock.advance(86_400)
@@ -106,7 +106,7 @@ def test_an_answer_after_midnight_is_paid_from_yesterday() -> None:
 
 def test_a_wall_clock_that_steps_back_reopens_nothing() -> None:
     clock = FakeClock()
-    ledger = Ledger([Budget(1, per="hour")], clock.wall)
+    ledger = Ledger([Budget(1, per="hour")], clock)
     ledger.end(ledger.reserve((None,), DOLLAR), DOLLAR)
     clock.step_wall(-3600)
     assert isinstance(ledger.reserve((None,), 1), Refusal)
@@ -114,7 +114,7 @@ def test_a_wall_clock_that_steps_back_reopens_nothing() -> None:
 
 def test_a_sliding_window_forgets_after_its_length_and_not_before() -> None:
     clock = FakeClock()
-    ledger = Ledger([Budget(1, per="minute", rolling=True)], clock.wall)
+    ledger = Ledger([Budget(1, per="minute", rolling=True)], clock)
     ledger.end(ledger.reserve((None,), DOLLAR), DOLLAR)
     clock.advance(59)
     assert isinstance(ledger.reserve((None,), 1), Refusal)
@@ -134,7 +134,7 @@ def test_a_sliding_window_forgets_after_its_length_and_not_before() -> None:
     ],
 )
 def test_windows_end_with_the_calendar(per: str, resets: str | None) -> None:
-    ledger = Ledger([Budget(1, per=per)], FakeClock(wall=1_767_225_600.0).wall)  # 2026-01-01, a Thursday
+    ledger = Ledger([Budget(1, per=per)], FakeClock(wall=1_767_225_600.0))  # 2026-01-01, a Thursday
     assert ledger.report()[0]["resets_at"] == resets
 
 
@@ -153,14 +153,14 @@ def test_a_key_that_is_no_key_is_an_error(value: object) -> None:
 
 
 def test_a_person_called_none_has_an_account_of_his_own() -> None:
-    ledger = Ledger([Budget(1, key="user")], FakeClock().wall)
+    ledger = Ledger([Budget(1, key="user")], FakeClock())
     ledger.end(ledger.reserve(ledger.keys_of({"user": None}), DOLLAR), DOLLAR)
     assert isinstance(ledger.reserve(ledger.keys_of({"user": "(none)"}), DOLLAR), Reservation)
 
 
 def test_at_its_cap_of_keys_the_ledger_refuses_new_ones_and_forgets_none() -> None:
     clock = FakeClock()
-    ledger = Ledger([Budget(1, per="day", key="user", max_keys=2)], clock.wall)
+    ledger = Ledger([Budget(1, per="day", key="user", max_keys=2)], clock)
     for user in ("a", "b"):
         ledger.end(ledger.reserve((user,), 1000), 1000)
     refusal = ledger.reserve(("c",), 1)
@@ -171,7 +171,7 @@ def test_at_its_cap_of_keys_the_ledger_refuses_new_ones_and_forgets_none() -> No
 
 
 def test_a_forked_child_holds_none_of_the_parents_reservations() -> None:
-    ledger = Ledger([Budget(1)], FakeClock().wall)
+    ledger = Ledger([Budget(1)], FakeClock())
     held = ledger.reserve((None,), DOLLAR)
     assert isinstance(held, Reservation)
     ledger.after_fork()

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 # supports_* of litellm take the same two first arguments; these are asked by more than one framework or by litellm.
 _PREFIX = "supports_"
 # What litellm may call the provider of a router's name: its own rule's answer, or the name's first part.
-_PROVIDERS = ("router", "router_plugin")
-_AS_SECOND = tuple((provider,) for provider in _PROVIDERS)
+PROVIDERS = ("router", "router_plugin")
+_AS_SECOND = tuple((provider,) for provider in PROVIDERS)
 _NOT_OF_MODELS = ("supports_httpx_timeout", "supports_factory")
 
 
@@ -74,13 +74,13 @@ class Answers:
         model = kwargs["model"] if "model" in kwargs else args[0] if args else None
         named = kwargs["custom_llm_provider"] if "custom_llm_provider" in kwargs else None
         if (
-            named not in _PROVIDERS
+            named not in PROVIDERS
             and args[1:2] not in _AS_SECOND
             and not (model.__class__ is str and (model[:6] == "router" or "->" in model or "@" in model))
         ):
             return None  # litellm asks these of itself on every call: told by comparisons alone
         provider = named or (args[1] if len(args) > 1 else None)
-        if provider in _PROVIDERS and isinstance(model, str) and not routes(model):
+        if provider in PROVIDERS and isinstance(model, str) and not routes(model):
             model = f"router/{model}"
         if not routes(model):
             return None

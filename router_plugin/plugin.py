@@ -18,7 +18,7 @@ from contextvars import ContextVar
 from functools import lru_cache
 from typing import Any
 
-from .capabilities import Answers
+from .capabilities import PROVIDERS, Answers
 from .errors import RouterError, SpecError
 from .fork import renew_in_child
 from .provider.catalog import forget_prices
@@ -51,6 +51,7 @@ class Installation:
         self.routers = routers
         self.intercept = intercept
         self.active = True
+        self._covers = lru_cache(4_096)(self._is_covered)
 
     def uninstall(self) -> None:
         """Stop routing through these routers. Calls in flight finish. A second time does nothing."""
@@ -64,6 +65,9 @@ class Installation:
 
     def covers(self, model: str) -> bool:
         """Whether ``intercept`` asks for this concrete model name, by any of the names it goes by."""
+        return self._covers(model)
+
+    def _is_covered(self, model: str) -> bool:
         provider, _, part = normalise_model(model).rpartition("/")
         names = (model, normalise_model(model), part, f"{part}@{provider}")
         return any(
@@ -204,15 +208,35 @@ def _distinct(*functions: Any) -> list[Any]:
 # What litellm's functions run while somebody is installed. The strings in capitals are constants of the compiled code,
 # which _entry_code puts the real objects in place of, so that nothing is written into litellm's modules. The free
 # variables of the function object are named (and never read): a debugger that looks at the frame finds its cells.
+# Every call of litellm comes by, so what is none of ours for certain is told here, by comparisons alone.
 _SOURCE = """
 def make({free}):
     {prefix}def call(*_rp_args, **_rp_kwargs):
         if False: ({free})
+        _rp_model = _rp_kwargs["model"] if "model" in _rp_kwargs else _rp_args[0] if _rp_args else None
+        if (
+            _rp_model.__class__ is str
+            and not ("router" in _rp_model or "@" in _rp_model or "->" in _rp_model)
+            and not ("custom_llm_provider" in _rp_kwargs and _rp_kwargs["custom_llm_provider"] in "PROVIDERS")
+            and {quick}
+        ):
+            _rp_original = "ORIGINAL"
+            return {wait}_rp_original(*_rp_args, **_rp_kwargs)
         _rp_entry = "ENTRY"
         _rp_original = "ORIGINAL"
         return {wait}_rp_entry(_rp_original, _rp_args, _rp_kwargs)
     return call
 """
+_QUICK_CALL = " and ".join(['not "HOST".intercepting', *(f'"{name}" not in _rp_kwargs' for name in sorted(ASKING))])
+
+
+def _quick(entry: Callable[..., Any]) -> str:
+    """What else must hold where a call or question is none of ours."""
+    if entry in (_sync_entry, _async_entry):
+        return _QUICK_CALL
+    if entry in (_bridge, _async_bridge):
+        return f"not _rp_args and {_QUICK_CALL}"  # whose first argument is an input
+    return "not _rp_args[1:]"  # the second argument of a question may be a provider
 
 
 def _entry_code(function: types.FunctionType, entry: Callable[..., Any], original: Any) -> types.CodeType:
@@ -222,31 +246,23 @@ def _entry_code(function: types.FunctionType, entry: Callable[..., Any], origina
         free="".join(f"{name}, " for name in code.co_freevars),
         prefix="async " if awaited else "",
         wait="await " if awaited else "",
+        quick=_quick(entry),
     )
     made: dict[str, Any] = {}
     exec(compile(source, "<router_plugin>", "exec"), made)
     template = made["make"](*code.co_freevars).__code__
-    given = {"ENTRY": entry, "ORIGINAL": original}
+    given = {"ENTRY": entry, "ORIGINAL": original, "HOST": _HOST, "PROVIDERS": PROVIDERS}
     constants = tuple(
         given.get(constant, constant) if isinstance(constant, str) else constant for constant in template.co_consts
     )
     return template.replace(co_consts=constants, co_name=code.co_name)  # type: ignore[no-any-return]
 
 
-def _not_ours(model: Any, kwargs: dict[str, Any]) -> bool:
-    """Whether a call is none of ours for certain; by comparisons alone, since every call of litellm asks."""
-    return (
-        model.__class__ is str
-        and not (model[:6] == "router" or "@" in model or "->" in model or _HOST.intercepting)
-        and ASKING.isdisjoint(kwargs)
-        and not ("custom_llm_provider" in kwargs and kwargs["custom_llm_provider"] == _PROVIDER)
-    )
-
-
 def _sync_entry(original: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """What litellm.completion runs now."""
     model = kwargs["model"] if "model" in kwargs else args[0] if args else None
-    if _not_ours(model, kwargs) or (target := _target(original, model, args, kwargs)) is None:
+    target = _target(original, model, args, kwargs)
+    if target is None:
         return original(*args, **kwargs)
     router, named, prefer, implicit = target
     if "acompletion" in named and named.pop("acompletion"):  # litellm's async bridges await what this returns
@@ -276,7 +292,8 @@ def _note(error: RouterError) -> None:
 async def _async_entry(original: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """What litellm.acompletion runs now."""
     model = kwargs["model"] if "model" in kwargs else args[0] if args else None
-    if _not_ours(model, kwargs) or (target := _target(original, model, args, kwargs)) is None:
+    target = _target(original, model, args, kwargs)
+    if target is None:
         return await original(*args, **kwargs)
     router, named, prefer, implicit = target
     return await _noted(router._acompletion(named, _HOST.routers, prefer, implicit))
@@ -385,17 +402,14 @@ def _asked(model: Any, kwargs: dict[str, Any]) -> tuple[Router, Any, str | None,
     default = _HOST.default
     if default is None or not isinstance(model, str):
         return None
+    if model[:7] == "router/" and model[7:] in _HOST.routers:
+        return _HOST.routers[model[7:]], model, None, False
+    if model == "router":
+        return default, model, None, False
     if not routes(model) and "custom_llm_provider" in kwargs and kwargs["custom_llm_provider"] == _PROVIDER:
         model = f"router/{model}"
     if routes(model):
-        if model[:7] == "router/":
-            return (
-                (_HOST.routers[model[7:]] if model[7:] in _HOST.routers else _addressed(model, default)),
-                model,
-                None,
-                False,
-            )
-        return default if model == "router" else _addressed(model, default), model, None, False
+        return _addressed(model, default), model, None, False
     covering = next((one for one in _HOST.intercepting if one.covers(model)), None)
     if covering is not None:
         return covering.routers[0], "router", model, False

@@ -111,6 +111,15 @@ def output_cap(*spellings: Any) -> int | None:
     return min((value for value in spellings if type(value) is int and value > 0), default=None)
 
 
+def hidden_params(answer: Any) -> dict[str, Any] | None:
+    """litellm's dict of hidden parameters on an answer or stream; None where there is none."""
+    try:
+        hidden = answer.__pydantic_private__["_hidden_params"]  # where pydantic's own lookup would end, calls later
+    except (AttributeError, KeyError, TypeError):
+        hidden = getattr(answer, "_hidden_params", None)
+    return hidden if hidden.__class__ is dict else None
+
+
 @dataclass(frozen=True, slots=True)
 class Rejection:
     """Why a candidate may not take the request. ``kind``: "hard" never yields, "soft" yields to ``on_infeasible``,

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Mapping
+from collections.abc import Sequence
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from .decide.decision import objective_name
 from .decide.ranking import predicted
 from .decide.reasons import reason
-from .records import AttemptRecord, Decision
+from .records import AttemptRecord, Decision, hidden_params
 from .snapshot import PRIOR_ITL_MS, PRIOR_TTFT_MS
 
 _prefix = os.urandom(6).hex()
@@ -36,6 +36,13 @@ class SelectedTarget:
     weight: float = 1.0
 
 
+class Decided(Protocol):
+    """One tag of a chain and the decision made for it."""
+
+    @property
+    def decision(self) -> Decision: ...
+
+
 class RouteResult:
     """What was decided and what came of it.
 
@@ -48,8 +55,8 @@ class RouteResult:
     """
 
     __slots__ = (
-        "_decisions",
         "_id",
+        "_segments",
         "attempts",
         "cost_nano",
         "matched_rule",
@@ -59,10 +66,10 @@ class RouteResult:
         "version",
     )
 
-    def __init__(self, router: str, version: int, decisions: list[Decision]) -> None:
+    def __init__(self, router: str, version: int, segments: Sequence[Decided]) -> None:
         self.router = router
         self.version = version
-        self._decisions = decisions
+        self._segments = segments
         self._id = (_prefix, next(_numbers))
         self.attempts: list[AttemptRecord] = []
         self.cost_nano = 0
@@ -78,11 +85,15 @@ class RouteResult:
         found = getattr(source, "route_result", None)
         if isinstance(found, RouteResult):
             return found
-        hidden = getattr(source, "_hidden_params", None)
-        found = hidden.get("route_result") if isinstance(hidden, Mapping) else None
+        hidden = hidden_params(source)
+        found = hidden.get("route_result") if hidden is not None else None
         if not isinstance(found, RouteResult):
             found = RECENT.find(source) or _wrapped_record(source)
         return found
+
+    @property
+    def _decisions(self) -> list[Decision]:
+        return [segment.decision for segment in self._segments]
 
     @property
     def request_id(self) -> str:
@@ -245,8 +256,8 @@ RECENT = _Recent(64)
 
 def attach(target: Any, result: RouteResult) -> None:
     """Make ``RouteResult.of(target)`` find ``result``."""
-    hidden = getattr(target, "_hidden_params", None)
-    if isinstance(hidden, dict):
+    hidden = hidden_params(target)
+    if hidden is not None:
         hidden["route_result"] = result
         return
     if isinstance(target, (dict, list)):

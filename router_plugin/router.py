@@ -173,8 +173,10 @@ class Router:
         # What is sent is what was decided on, whatever the caller does to his messages meanwhile.
         kwargs["messages"] = [{**message} if message.__class__ is dict else message for message in request.messages]
         layers = self._layers(name, fallbacks, (defaults, surface.options), others, prefer)
-        segments = [router._decide(policy, request) for router, policy in layers]
-        policy = segments[0].decision.policy
+        first, policy = layers[0]
+        segments = [first._decide(policy, request)]
+        for router, further in layers[1:] if len(layers) > 1 else ():
+            segments.append(router._decide(further, request))
         now = self._clock.monotonic()
         deadline = now + (surface.timeout_s if surface.timeout_s is not None else policy.timeout_s)
         call = Call(
@@ -182,7 +184,7 @@ class Router:
             kwargs,
             policy,
             segments,
-            RouteResult(self.name, self.version, [segment.decision for segment in segments]),
+            RouteResult(self.name, self.version, segments),
             self._clock,
             now,
             deadline,
@@ -360,7 +362,8 @@ class Router:
             attach(error, call.result)
             _bridge_told(call, "failure")
             raise
-        _bridge_told(call, "success")
+        if "litellm_logging_obj" in call.kwargs:
+            _bridge_told(call, "success")
         return hand_over(flight, self._provider)
 
     async def _acompletion(
@@ -373,7 +376,8 @@ class Router:
             attach(error, call.result)
             _bridge_told(call, "failure")
             raise
-        _bridge_told(call, "success")
+        if "litellm_logging_obj" in call.kwargs:
+            _bridge_told(call, "success")
         return hand_over(flight, self._provider)
 
     def _begin(self, kwargs: dict[str, Any], others: Mapping[str, Router], prefer: str | None, implicit: bool) -> Call:

@@ -101,7 +101,9 @@ class InFlight:
         "ttft_s",
     )
 
-    def __init__(self, call: Call, segment: Segment, candidate: Candidate, reservation: Held | None) -> None:
+    def __init__(
+        self, call: Call, segment: Segment, candidate: Candidate, reservation: Held | None, now: float
+    ) -> None:
         self.call = call
         self.segment = segment
         self.candidate = candidate
@@ -111,7 +113,7 @@ class InFlight:
         self.response: Any = None
         self.peeked = False  # whether the response is a stream, read up to its first content
         self.ttft_s: float | None = None
-        self.started = call.clock.monotonic()
+        self.started = now  # monotonic; a wait for a budget is part of the attempt's latency
         self.record = AttemptRecord(candidate.name, candidate.deployment.model, "running")
         call.result.attempts.append(self.record)
         segment.state.started(candidate.name)

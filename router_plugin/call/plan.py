@@ -55,22 +55,34 @@ def plan(call: Call) -> Plan:
 def _use(call: Call, segment: Segment, ranked: Ranked) -> Generator[Attempt | Wait, Any, InFlight | None]:
     """Try one deployment, at most twice; None when the next one should be tried."""
     candidate: Candidate = ranked[-1][0]
-    tries = 0
+    tries, usual = 0, segment.state.usual_s(candidate.name)
     while call.made < call.policy.max_attempts:
-        left = call.deadline - call.clock.monotonic()
+        now = call.clock.monotonic()
+        left = call.deadline - now
         if left <= 0:
             call.todo.clear()
             return None
-        if call.todo and segment.state.usual_s(candidate.name) > left:
+        if usual > left and call.todo:
             return None  # it would not be done in time; perhaps the next one is faster
         held = yield from _reserve(call, segment, ranked)
         if held is None:
             return None
-        reservation, cap = held
         tries += 1
-        outcome, flight = yield from _attempt(call, segment, candidate, reservation, cap, left)
-        if isinstance(outcome, Answered):
+        attempt = _attempt(call, candidate, held[1], left, usual)
+        flight = InFlight(call, segment, candidate, held[0], now)
+        try:
+            outcome = yield attempt
+        except BaseException:
+            flight.abandon(sent=attempt.sent)
+            raise
+        if outcome.__class__ is Answered:
+            flight.response, flight.ttft_s, flight.peeked = outcome.response, outcome.ttft_s, outcome.peeked
+            call.result.served = (candidate.name, candidate.deployment.model)
+            call.result.output_cap = attempt.cap
             return flight
+        flight.fail(outcome)
+        if outcome.kind in ("credential", "not_found", "quota"):
+            segment.state.warn_once(candidate.name, f"{outcome.kind}: {type(outcome.error).__name__}")
         call.failures.append(outcome)
         step = yield from _after(call, candidate, outcome, tries)
         if step is None:
@@ -78,49 +90,28 @@ def _use(call: Call, segment: Segment, ranked: Ranked) -> Generator[Attempt | Wa
     return None
 
 
-def _attempt(
-    call: Call, segment: Segment, candidate: Candidate, reservation: Any, cap: int | None, left: float
-) -> Generator[Attempt | Wait, Any, tuple[Answered | Failed, InFlight]]:
-    """One attempt, its money ended on every way out but a success."""
-    flight = InFlight(call, segment, candidate, reservation)
-    attempt: Attempt | None = None
-    try:
-        call.made += 1
-        attempt = Attempt(
-            candidate,
-            call.made,
-            call.kwargs,
-            cap,
-            _attempt_timeout(call, segment, candidate, left),
-            call.deadline,
-            call.policy.ttft_timeout_s,
-            call.policy.stall_timeout_s,
-            call.request.stream,
-            call.policy.buffer,
-        )
-        outcome = yield attempt
-    except BaseException:
-        flight.abandon(sent=attempt is not None and attempt.sent)
-        raise
-    if isinstance(outcome, Answered):
-        flight.response, flight.ttft_s, flight.peeked = outcome.response, outcome.ttft_s, outcome.peeked
-        call.result.served = (candidate.name, candidate.deployment.model)
-        call.result.output_cap = cap
-    else:
-        flight.fail(outcome)
-        if outcome.kind in ("credential", "not_found", "quota"):
-            segment.state.warn_once(candidate.name, f"{outcome.kind}: {type(outcome.error).__name__}")
-    return outcome, flight
-
-
-def _attempt_timeout(call: Call, segment: Segment, candidate: Candidate, left: float) -> float:
-    """An even share of what remains, at least what the deployment usually needs, unless the caller said otherwise."""
-    given = call.policy.attempt_timeout_s
-    if given is not None:
-        return given if given < left else left
-    rest = min(len(call.todo) + 1, call.policy.max_attempts - call.made + 1)
-    share, usual = left / max(rest, 1), 2 * segment.state.usual_s(candidate.name)
-    return left if usual > left else usual if usual > share else share
+def _attempt(call: Call, candidate: Candidate, cap: int | None, left: float, usual: float) -> Attempt:
+    """One more attempt. Its time is an even share of what remains, at least what the deployment usually needs, unless
+    the caller said otherwise."""
+    policy = call.policy
+    call.made += 1
+    timeout = policy.attempt_timeout_s
+    if timeout is None:
+        tries_left, others = policy.max_attempts - call.made + 1, len(call.todo) + 1
+        share = left / (others if others < tries_left else tries_left)
+        timeout = 2 * usual if 2 * usual > share else share
+    return Attempt(
+        candidate,
+        call.made,
+        call.kwargs,
+        cap,
+        timeout if timeout < left else left,
+        call.deadline,
+        policy.ttft_timeout_s,
+        policy.stall_timeout_s,
+        call.request.stream,
+        policy.buffer,
+    )
 
 
 def _after(
@@ -162,7 +153,7 @@ def _reserve(
         return None, cap
     while True:
         held = segment.state.reserve(segment.keys, math.ceil(bound))
-        if hasattr(held, "accounts"):
+        if held.granted:
             return held, cap
         call.refusal = held
         limit = float(held.left)

@@ -69,7 +69,8 @@ def price(candidates: Sequence[Candidate], at: Situation, rejections: list[Rejec
     request, policy, limit, scores = at.request, at.policy, at.limit, at.scores
     tokens_in, upper, wanted, n = request.estimate, request.upper, request.cap, request.n
     typical = EXPECTED_OUTPUT_TOKENS if wanted is None or wanted > EXPECTED_OUTPUT_TOKENS else wanted
-    default_cap, plain, ratios = policy.default_output_cap, is_plain(request), at.snapshot.token_ratio
+    default_cap, least, ratios = policy.default_output_cap, policy.min_output_tokens, at.snapshot.token_ratio
+    plain = is_plain(request)
     rows: list[Row] = [None] * len(candidates)  # type: ignore[list-item]  # filled by index: an append is a call
     count = 0
     for candidate in candidates:
@@ -89,17 +90,23 @@ def price(candidates: Sequence[Candidate], at: Situation, rejections: list[Rejec
             longest = default_cap if most is None else most
         else:
             longest = wanted if most is None or wanted < most else most
-        bound = (upper if upper < candidate.max_input else candidate.max_input) * candidate.guard_input
-        bound += longest * n * candidate.guard_output
-        if plain and bound <= limit and upper <= candidate.tier_from:
-            cap = default_cap if wanted is None and most is None else None
-            rows[count] = (candidate, estimate, bound, cap, quality)
-            count += 1
-        elif fitted := fit(candidate, request, limit, policy.min_output_tokens, default_cap, at.count_tokens):
+        bound_in = (upper if upper < candidate.max_input else candidate.max_input) * candidate.guard_input
+        per_token = n * candidate.guard_output
+        bound = bound_in + longest * per_token
+        if plain and upper <= candidate.tier_from:
+            if bound <= limit:
+                rows[count] = (candidate, estimate, bound, default_cap if wanted is most is None else None, quality)
+                count += 1
+                continue
+            if wanted is None and per_token > 0.0 and (cap := int((limit - bound_in) / per_token)) >= least:
+                rows[count] = (candidate, estimate, bound_in + cap * per_token, cap, quality)
+                count += 1
+                continue
+        if fitted := fit(candidate, request, limit, least, default_cap, at.count_tokens):
             rows[count] = (candidate, estimate, *fitted, quality)
             count += 1
         else:
-            detail = (limit, request, policy.min_output_tokens)
+            detail = (limit, request, least)
             rejections.append(Rejection(candidate, at.limit_name, "hard", detail))
     del rows[count:]
     return rows

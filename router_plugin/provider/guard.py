@@ -36,10 +36,10 @@ class Guard:
         "error",
         "fired",
         "idle_since",
+        "network",
         "plain",
         "response",
         "seen",
-        "sock",
         "stall_s",
         "status",
     )
@@ -50,7 +50,7 @@ class Guard:
         self.attempt: Attempt | None = None
         self.fired = False
         self.plain = True  # whether no user code runs while the stream is read
-        self.sock: Any = None
+        self.network: Any = None  # httpcore's stream, whose socket is shut down when the time is over
         self.response: Any = None  # httpx's, once the headers are there
         self.status: int | None = None
         self.error: BaseException | None = None  # what the attempt's request failed with
@@ -80,9 +80,11 @@ class Guard:
     def fire(self) -> None:
         """Fail the read in progress (called by the watchdog's thread)."""
         self.fired = True
-        if self.sock is not None:
+        network = self.network
+        sock = network.get_extra_info("socket") if network is not None else None
+        if sock is not None:
             try:
-                self.sock.shutdown(socket.SHUT_RDWR)
+                sock.shutdown(socket.SHUT_RDWR)
             except OSError:
                 pass  # already closed: nothing left to cut
 
@@ -92,7 +94,7 @@ class Guard:
 
     def ended(self) -> None:
         """Nothing is timed any more."""
-        self.sock = None
+        self.network = None
         WATCHDOG.forget(self)
 
     def drop(self) -> None:

@@ -127,12 +127,6 @@ class LitellmProvider:
 _NO_RETRIES = {"DefaultRetries": 0}
 
 
-def litellm_retries() -> bool:
-    import litellm
-
-    return bool(litellm.num_retries)
-
-
 def request_kwargs(attempt: Attempt) -> tuple[dict[str, Any], str | None]:
     """litellm's keyword arguments for one attempt (the caller's, the deployment's endpoint, and our few), and the key
     of the price that was put into litellm's map for it."""
@@ -145,13 +139,16 @@ def request_kwargs(attempt: Attempt) -> tuple[dict[str, Any], str | None]:
     kwargs["max_retries"] = 0
     if deployment.params:
         kwargs.update(deployment.params)
-    elsewhere = bool(kwargs.get("api_base") or kwargs.get("base_url"))  # the router allows calls to say where
+    elsewhere = False
+    if "api_base" in kwargs or "base_url" in kwargs:  # the router allows calls to say where
+        elsewhere = deployment.api_base is None and bool(kwargs.get("api_base") or kwargs.get("base_url"))
+        if not elsewhere:
+            kwargs.pop("base_url", None)  # which litellm would prefer
     if deployment.api_base is not None:
-        kwargs.pop("base_url", None)  # which litellm would prefer
         kwargs["api_base"] = deployment.api_base
-        elsewhere = False
     if deployment.api_key is not None and not elsewhere:  # a key goes to no address but its own
-        kwargs["api_key"] = _secret(deployment.api_key.get_secret_value(), deployment.name)
+        key = deployment.api_key.get_secret_value()
+        kwargs["api_key"] = key if key[:11] != "os.environ/" else _from_environment(key, deployment.name)
     if deployment.api_version is not None:
         kwargs["api_version"] = deployment.api_version
     if deployment.organization is not None:
@@ -166,9 +163,11 @@ def request_kwargs(attempt: Attempt) -> tuple[dict[str, Any], str | None]:
         kwargs["timeout"] = 60.0 * (attempt.timeout_s // 60 + 2)
     if attempt.stream:
         kwargs["stream_options"] = {**(kwargs.get("stream_options") or {}), "include_usage": True}
-    if litellm_retries():
+    import litellm
+
+    if litellm.num_retries:
         kwargs["retry_policy"] = _NO_RETRIES
-    tools = kwargs.get("tools")
+    tools = kwargs["tools"] if "tools" in kwargs else None
     if tools and not any(isinstance(tool, dict) and tool.get("type") == "mcp" for tool in tools):
         kwargs[_SKIP_MCP] = True  # without it any tool makes litellm import the `mcp` package
     if attempt.candidate.own_price and attempt.candidate.priced:
@@ -183,9 +182,7 @@ def _one_cap(kwargs: dict[str, Any]) -> None:
         kwargs["max_tokens"] = kwargs["max_completion_tokens"] = cap
 
 
-def _secret(value: str, deployment: str) -> str:
-    if not value.startswith("os.environ/"):
-        return value
+def _from_environment(value: str, deployment: str) -> str:
     import os
 
     name = value.removeprefix("os.environ/")
@@ -203,8 +200,11 @@ def _secret(value: str, deployment: str) -> str:
 
 def _checked(response: Any, attempt: Attempt, guard: Guard) -> Answered | Failed:
     """A whole answer, or the failure it really is: a 200 without choices is none."""
-    choices = getattr(response, "choices", None)
-    if isinstance(choices, list) and not choices:
+    try:
+        empty = response.choices == []
+    except AttributeError:  # not litellm's: a custom provider's own object
+        empty = False
+    if empty:
         return _failed(_bad_answer("the answer has no choices", attempt), attempt, guard, "bad_answer", response)
     return Answered(response)
 

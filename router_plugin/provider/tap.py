@@ -96,7 +96,7 @@ def _sync_send(original: Any) -> Any:
                 except BaseException:
                     response.close()
                     raise
-                guard.sock = None  # back in its pool: the next request on it is somebody else's
+                guard.network = None  # back in its pool: the next request on it is somebody else's
                 _refuse_page(response)
         except Exception as error:
             guard.error = error
@@ -112,8 +112,10 @@ def _refuse_page(response: Any) -> None:
     error and search that for secrets, at seconds a megabyte."""
     import httpx
 
+    if len(response.content) <= _LONGEST_PAGE:
+        return
     kind = response.headers.get("content-type", "")
-    if "html" in kind and len(response.content) > _LONGEST_PAGE:
+    if "html" in kind:
         raise httpx.DecodingError(f"a page ({kind}, {len(response.content)} bytes) instead of an answer")
 
 
@@ -128,8 +130,8 @@ def _stays_home(request: Any, response: Any) -> bool:
 
 def _attach(guard: Guard, response: Any) -> None:
     guard.response, guard.status = response, response.status_code
-    network = response.extensions.get("network_stream")
-    guard.sock = network.get_extra_info("socket") if network is not None else None
+    extensions = response.extensions
+    guard.network = extensions["network_stream"] if "network_stream" in extensions else None
     if guard.fired:
         guard.fire()
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..records import Candidate, Request, Usage
+from ..records import Candidate, Request, Usage, hidden_params
 
 _MOST = 1_000_000_000_000
 
@@ -34,19 +34,50 @@ def read_usage(answer: Any) -> Usage | None:
     usage = answer.get("usage") if answer.__class__ is dict else getattr(answer, "usage", None)
     if usage is None:
         return None
-    plain = getattr(usage, "__dict__", None)  # litellm's and the SDKs' models keep their fields there
-    if plain is None or "prompt_tokens" not in plain:
+    try:
+        # litellm's and the SDKs' models keep their fields there; the usual answer is read without a call.
+        plain, more = usage.__dict__, usage.__pydantic_extra__
+        prompt, completion = plain["prompt_tokens"], plain["completion_tokens"]
+        details, spoken = plain["prompt_tokens_details"], plain["completion_tokens_details"]
+    except (AttributeError, KeyError):
         return _read_any(usage)
-    prompt, completion = plain["prompt_tokens"], plain["completion_tokens"]
     if prompt.__class__ is not int or completion.__class__ is not int:
         return _read_any(usage)
     if not (0 <= prompt < _MOST and 0 <= completion < _MOST) or prompt + completion == 0:
         return None
-    details, spoken = plain["prompt_tokens_details"], plain["completion_tokens_details"]
-    searched = plain["server_tool_use"] if "server_tool_use" in plain else None
-    if details is None and spoken is None and searched is None:
-        return Usage(prompt, completion)
-    return _with_details(Usage(prompt, completion), usage, details, spoken)
+    result = Usage(prompt, completion)
+    if _tells_nothing(details, spoken, plain, more):
+        return result
+    return _with_details(result, usage, details, spoken)
+
+
+# What else an answer's usage may count, by the names in litellm's objects.
+_INPUT_DETAILS = ("cached_tokens", "cache_creation_tokens", "audio_tokens", "web_search_requests")
+_OUTPUT_DETAILS = ("reasoning_tokens", "audio_tokens")
+_BESIDE = ("server_tool_use", "cache_read_input_tokens", "cache_creation_input_tokens")
+
+
+def _tells_nothing(details: Any, spoken: Any, plain: Any, more: Any) -> bool:
+    """Whether every further count is absent or 0, as in most answers; False where that is not seen at once."""
+    try:
+        if details is not None:
+            figures = details.__dict__
+            for name in _INPUT_DETAILS:
+                if figures.get(name):
+                    return False
+        if spoken is not None:
+            figures = spoken.__dict__
+            for name in _OUTPUT_DETAILS:
+                if figures.get(name):
+                    return False
+    except AttributeError:
+        return False
+    for name in _BESIDE:  # a generator would be a call for each
+        if name in plain and plain[name]:  # noqa: RUF019  # and so would .get()
+            return False
+        if more and name in more and more[name]:
+            return False
+    return True
 
 
 def _read_any(usage: Any) -> Usage | None:
@@ -99,6 +130,16 @@ def cost_of(candidate: Candidate, usage: Usage) -> float:
     """
     facts, scale = candidate.facts, 1.0
     price_in, price_out = candidate.input_price, candidate.output_price
+    if not (
+        facts.tiers
+        or usage.cached_tokens
+        or usage.cache_write_tokens
+        or usage.audio_input_tokens
+        or usage.audio_output_tokens
+        or usage.reasoning_tokens
+        or usage.searches
+    ):
+        return usage.input_tokens * price_in + usage.output_tokens * price_out
     for threshold, above_in, above_out in facts.tiers:
         if usage.input_tokens > threshold:
             price_in, price_out = above_in, above_out
@@ -161,22 +202,21 @@ def bill(response: Any, candidate: Candidate, request: Request) -> tuple[int, Us
     service tier was asked for; else where it is higher (it knows of searches and the like). What a request can make
     litellm believe never lowers what a budget is charged.
     """
-    usage = read_usage(response)
-    hidden = getattr(response, "_hidden_params", None)
-    if hidden.__class__ is dict and "cache_hit" in hidden and hidden["cache_hit"] is True:
+    usage, hidden = read_usage(response), hidden_params(response)
+    if hidden is not None and "cache_hit" in hidden and hidden["cache_hit"] is True:
         return 0, usage or Usage(0, 0)  # litellm's own cache answered: nobody is paid
     if usage is None:
         usage = Usage(request.estimate, tokens_of_text(output_text(response)), exact=False)
     if request.searches and candidate.own_price:
         count_searches(usage, candidate, request)
+    ours = int(cost_of(candidate, usage) + 0.5)
     if usage.exact and not candidate.own_price:
-        cost = hidden["response_cost"] if hidden.__class__ is dict and "response_cost" in hidden else None
-        if isinstance(cost, (int, float)) and 0 < cost < 1e9:
-            theirs = round(cost * 1e9)
-            if not candidate.priced or request.service_tier is not None:
+        cost = hidden["response_cost"] if hidden is not None and "response_cost" in hidden else None
+        if cost.__class__ in (float, int) and 0 < cost < 1e9:
+            theirs = int(cost * 1e9 + 0.5)
+            if theirs > ours or not candidate.priced or request.service_tier is not None:
                 return theirs, usage
-            return max(theirs, round(cost_of(candidate, usage))), usage
-    return round(cost_of(candidate, usage)), usage
+    return ours, usage
 
 
 def _items(value: Any) -> Iterable[Any]:

@@ -7,7 +7,7 @@ given wins; the rest overrides.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from .options import Routing
@@ -57,26 +57,19 @@ class Policy:
     midstream: str = "raise"
     buffer: bool = False
 
-    @property
-    def plain_objective(self) -> bool:
-        """Whether quality alone decides: no dial has been given."""
-        return (
-            self.objective == "quality"
-            and self.weights is None
-            and self.willingness_to_pay is None
-            and self.minimise is None
-            and self.maximise is None
-        )
+    # Worked out from the above, once: whether quality alone decides (no dial has been given), and whether a price or a
+    # bound relative to a model is given (``bounds`` holds the rest of the soft bounds).
+    plain_objective: bool = field(init=False, default=True)
+    bounded: bool = field(init=False, default=False)
+    relative: bool = field(init=False, default=False)
 
-    @property
-    def bounded(self) -> bool:
-        """Whether a price or a bound relative to a model is given (``bounds`` holds the rest of the soft bounds)."""
-        return self.max_cost_per_million_tokens is not None or self.relative
-
-    @property
-    def relative(self) -> bool:
-        """Whether a bound is another model's own prediction."""
-        return self.max_cost_of_model is not None or self.min_quality_of_model is not None
+    def __post_init__(self) -> None:
+        dials = (self.weights, self.willingness_to_pay, self.minimise, self.maximise)
+        relative = self.max_cost_of_model is not None or self.min_quality_of_model is not None
+        put = object.__setattr__
+        put(self, "plain_objective", self.objective == "quality" and not any(dial is not None for dial in dials))
+        put(self, "relative", relative)
+        put(self, "bounded", relative or self.max_cost_per_million_tokens is not None)
 
 
 DEFAULT_POLICY = Policy()
@@ -87,7 +80,7 @@ _TIGHTER: dict[str, Callable[[float, float], float]] = {
 _AS_BOUND = {"min_quality": ("quality", True), "max_ttft_ms": ("ttft", False), "max_itl_ms": ("itl", False)}
 _DIALS = ("willingness_to_pay", "weights", "objective")
 _LISTS = {"models": "include_models", "providers": "include_providers"}
-_KNOWN = {f.name for f in fields(Policy)}
+_KNOWN = {f.name for f in fields(Policy) if f.init}
 
 
 def with_options(policy: Policy, options: Routing) -> Policy:

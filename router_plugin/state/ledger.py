@@ -13,7 +13,7 @@ import threading
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from ..clock import Clock, iso
 from ..errors import SpecError
@@ -37,41 +37,39 @@ class Refusal:
     spent: int
     left: int
     resets_at: float | None
+    granted: ClassVar[bool] = False
 
 
 class Reservation:
     """An amount held in several accounts until it ends. Not thread-safe by itself: the ledger's lock guards it."""
 
     __slots__ = ("accounts", "amount", "epoch", "ledger", "open")
+    granted = True
 
     def __init__(self, ledger: Ledger, accounts: list[Account], amount: int) -> None:
         self.ledger, self.accounts, self.amount, self.open = ledger, accounts, amount, True
         self.epoch = ledger.epoch
 
 
-def key_of(path: str, request: Mapping[str, Any]) -> Key:
-    """The value of a budget's key in a request; None where it is missing or empty.
+def _key(value: Any, path: tuple[str, ...]) -> Key:
+    """The account key for the value of a budget's path in a request; None where it is empty.
 
     Text and numbers are told apart (``"1"`` is not ``1``) and nothing is joined, so no two keys share an account by
     accident; spellings that differ in Unicode normal form only are one key.
 
     Raises: SpecError for a value that is neither text nor a whole number, or is absurdly long.
     """
-    if path == "user":  # the usual one
-        value = request["user"] if "user" in request else None
-    else:
-        value = request
-        for part in path.split("."):
-            value = value[part] if isinstance(value, Mapping) and part in value else None
-    if value is None or value == "":
+    if value == "":
         return None
     if isinstance(value, str):
         if len(value) > _LONGEST_KEY:
-            raise SpecError(f"{path}: a budget key may have at most {_LONGEST_KEY} characters, this has {len(value)}")
+            raise SpecError(
+                f"{'.'.join(path)}: a budget key may have at most {_LONGEST_KEY} characters, this has {len(value)}"
+            )
         return value if value.isascii() else unicodedata.normalize("NFC", value)
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 63:
         return value
-    raise SpecError(f"{path}: a budget key must be text or a whole number, not {type(value).__name__}")
+    raise SpecError(f"{'.'.join(path)}: a budget key must be text or a whole number, not {type(value).__name__}")
 
 
 class Ledger:
@@ -79,6 +77,7 @@ class Ledger:
 
     def __init__(self, budgets: Sequence[Budget], clock: Clock) -> None:
         self.budgets = tuple(budgets)
+        self._paths = tuple(None if b.key is None else tuple(b.key.split(".")) for b in self.budgets)
         self._limits = tuple(to_nano_floor(budget.usd) for budget in self.budgets)
         self._accounts: tuple[dict[Key, Account], ...] = tuple({} for _ in self.budgets)
         self._requiring = any(budget.require_key for budget in self.budgets)
@@ -92,7 +91,17 @@ class Ledger:
 
         Raises: SpecError where a budget requires a key that the request does not have.
         """
-        keys = [None if budget.key is None else key_of(budget.key, request) for budget in self.budgets]
+        keys: list[Key] = []
+        for path in self._paths:
+            if path is None:
+                keys += (None,)
+                continue
+            value: Any = request
+            for part in path:
+                value = (
+                    value[part] if (value.__class__ is dict or isinstance(value, Mapping)) and part in value else None
+                )
+            keys += (_key(value, path),) if value is not None else (None,)
         if self._requiring:
             for budget, key in zip(self.budgets, keys, strict=True):
                 if key is None and budget.require_key:

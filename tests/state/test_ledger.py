@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
 from router_plugin import Budget, SpecError
-from router_plugin.state.ledger import Ledger, Refusal, Reservation, key_of
+from router_plugin.state.ledger import Ledger, Refusal, Reservation
 from router_plugin.testing import FakeClock
 
 DOLLAR = 1_000_000_000
@@ -136,6 +137,10 @@ def test_a_sliding_window_forgets_after_its_length_and_not_before() -> None:
 def test_windows_end_with_the_calendar(per: str, resets: str | None) -> None:
     ledger = Ledger([Budget(1, per=per)], FakeClock(wall=1_767_225_600.0))  # 2026-01-01, a Thursday
     assert ledger.report()[0]["resets_at"] == resets
+
+
+def key_of(path: str, request: dict[str, Any]) -> Any:
+    return Ledger([Budget(1, key=path)], FakeClock()).keys_of(request)[0]
 
 
 def test_keys_are_told_apart_by_type_and_never_joined() -> None:

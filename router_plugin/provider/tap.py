@@ -83,7 +83,7 @@ def _sync_send(original: Any) -> Any:
         try:
             response = original(self, request, stream=True, **kwargs)
             for _ in range(_MAX_REDIRECTS):
-                if not _stays_home(request, response):
+                if response.next_request is None or not _stays_home(request, response):
                     break
                 response.close()
                 response = original(self, response.next_request, stream=True, **kwargs)
@@ -121,10 +121,7 @@ def _refuse_page(response: Any) -> None:
 
 def _stays_home(request: Any, response: Any) -> bool:
     """Whether a redirect leads to the same origin. Another host would get the prompt and, in ``x-api-key``, the key."""
-    following = response.next_request
-    if following is None:
-        return False
-    here, there = request.url, following.url
+    here, there = request.url, response.next_request.url
     return bool((here.scheme, here.host, here.port) == (there.scheme, there.host, there.port))
 
 
@@ -150,7 +147,7 @@ def _async_send(original: Any) -> Any:
         try:
             response = await original(self, request, stream=stream, **kwargs)
             for _ in range(_MAX_REDIRECTS):
-                if not _stays_home(request, response):
+                if response.next_request is None or not _stays_home(request, response):
                     break
                 await response.aclose()
                 response = await original(self, response.next_request, stream=stream, **kwargs)

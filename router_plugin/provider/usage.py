@@ -63,17 +63,17 @@ def _tells_nothing(details: Any, spoken: Any, plain: Any, more: Any) -> bool:
         if details is not None:
             figures = details.__dict__
             for name in _INPUT_DETAILS:
-                if figures.get(name):
+                if name in figures and figures[name]:
                     return False
         if spoken is not None:
             figures = spoken.__dict__
             for name in _OUTPUT_DETAILS:
-                if figures.get(name):
+                if name in figures and figures[name]:
                     return False
     except AttributeError:
         return False
     for name in _BESIDE:  # a generator would be a call for each
-        if name in plain and plain[name]:  # noqa: RUF019  # and so would .get()
+        if name in plain and plain[name]:  # and so would .get()
             return False
         if more and name in more and more[name]:
             return False

@@ -98,9 +98,8 @@ class Ledger:
                 continue
             value: Any = request
             for part in path:
-                value = (
-                    value[part] if (value.__class__ is dict or isinstance(value, Mapping)) and part in value else None
-                )
+                inside = value.__class__ is dict or (value is not None and isinstance(value, Mapping))
+                value = value[part] if inside and part in value else None
             keys += (_key(value, path),) if value is not None else (None,)
         if self._requiring:
             for budget, key in zip(self.budgets, keys, strict=True):

@@ -7,11 +7,12 @@ the plan asks of a driver; ``Answered`` and ``Failed`` what the driver reports b
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .decide.history import History
     from .spec.deployment import Deployment
     from .spec.policy import Policy
 
@@ -85,6 +86,7 @@ class Candidate:
 class Request:
     """What deciding reads of a call. Token figures are of the input; ``upper`` is a true bound, ``low`` a safe floor.
 
+    ``history`` is what only some models can go on with (None: nothing of the kind).
     ``searches`` bounds the web searches it may make at the provider; UNBOUNDED where nothing does.
     ``keys`` holds ``user``, ``extra`` and ``metadata``, which budget keys are paths into.
     ``exact_counts`` memoises tokenisation.
@@ -102,6 +104,7 @@ class Request:
     cache_marks: bool = False
     service_tier: str | None = None
     searches: int = 0
+    history: History | None = None
     keys: Mapping[str, Any] = field(default_factory=dict)
     exact_counts: dict[str, int] = field(default_factory=dict)
 
@@ -158,7 +161,8 @@ class Attempt:
     """One call of one deployment.
 
     ``cap`` is the output cap to set, None for none; ``timeout_s`` this attempt's whole time (of a stream: until its
-    first content chunk), ``deadline`` the call's, monotonic; ``ttft_timeout_s`` and ``stall_timeout_s`` are those of a
+    first content chunk), ``left_s`` the same for its end, which is
+    the call's deadline; ``ttft_timeout_s`` and ``stall_timeout_s`` are those of a
     stream; ``buffer`` asks for the whole stream before any of it is handed over.
     """
 
@@ -167,11 +171,13 @@ class Attempt:
     kwargs: dict[str, Any]
     cap: int | None
     timeout_s: float
-    deadline: float
+    left_s: float
     ttft_timeout_s: float | None
     stall_timeout_s: float | None
     stream: bool
     buffer: bool = False
+    hedge_after_s: float | None = None  # after so long without an answer the plan wants to hear of it
+    cancel: Callable[[], None] | None = None  # set by providers whose blocking calls can be cut from another thread
     sent: bool = True  # whether the request may have left; a provider that can tell says False until it has
 
     @property
@@ -180,6 +186,32 @@ class Attempt:
         if self.stream and self.ttft_timeout_s is not None:
             return min(self.timeout_s, self.ttft_timeout_s)
         return self.timeout_s
+
+
+class Late:
+    """Sent to the plan by a driver: the time to hedge has come and the attempt is still running."""
+
+    __slots__ = ()
+
+
+LATE = Late()
+
+
+@dataclass(frozen=True, slots=True)
+class Race:
+    """Run this attempt beside the one that is late, and keep whoever answers first; None: wait on for the first."""
+
+    second: Attempt | None
+
+
+@dataclass(frozen=True, slots=True)
+class Raced:
+    """How a race ended: ``outcome`` is the first's or the second's; ``loser`` what became of the other, None where it
+    was cancelled."""
+
+    first_won: bool
+    outcome: Answered | Failed
+    loser: Failed | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,13 +237,30 @@ class Usage:
     exact: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class RateWindow:
+    """One rate limit as a provider's headers tell of it. ``kind``: requests, tokens, input-tokens or output-tokens;
+    ``limit`` per window, ``remaining`` of it, ``reset_s`` until it is full again (None: not told)."""
+
+    kind: str
+    limit: int | None
+    remaining: int
+    reset_s: float | None
+
+
 @dataclass(slots=True)
 class Answered:
-    """A provider answered: ``response`` is its own object, or (``peeked``) a stream read up to its first content."""
+    """A provider answered: ``response`` is its own object, or (``peeked``) a stream read up to its first content.
+
+    Of a stream ``whole`` makes one answer of what was read, and ``discard`` ends it where it is not wanted.
+    """
 
     response: Any
     ttft_s: float | None = None
     peeked: bool = False
+    limits: tuple[RateWindow, ...] = ()
+    whole: Callable[[], Any] | None = None
+    discard: Callable[[], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +268,7 @@ class Failed:
     """Facts of a failure, not a class of it.
 
     ``kind`` one of: rate_limit, overloaded, server, timeout, connection, context_window, content_policy, credential,
-    not_found, quota, unsupported, bad_request, bad_answer, empty_answer, cancelled, unknown.
+    not_found, quota, unsupported, bad_request, bad_answer, empty_answer, unwanted_answer, unknown.
     ``billed`` says whether the provider may bill for it; ``retry_after_s`` is the provider's own wish.
     """
 
@@ -230,6 +279,7 @@ class Failed:
     status: int | None = None
     partial_text: str = ""
     usage: Usage | None = None
+    limits: tuple[RateWindow, ...] = ()
 
 
 @dataclass(slots=True)

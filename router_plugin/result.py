@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import threading
 from collections.abc import Sequence
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass
@@ -12,6 +13,7 @@ from typing import Any, Protocol
 from .decide.decision import objective_name
 from .decide.ranking import predicted
 from .decide.reasons import reason
+from .fork import renew_in_child
 from .records import AttemptRecord, Decision, hidden_params
 from .snapshot import PRIOR_ITL_MS, PRIOR_TTFT_MS
 
@@ -239,12 +241,18 @@ class _Recent:
 
     def __init__(self, size: int) -> None:
         self._size = size
+        self._lock = threading.RLock()
+        renew_in_child(self)
         self._kept: dict[int, tuple[Any, RouteResult]] = {}
 
     def keep(self, answer: Any, result: RouteResult) -> None:
-        self._kept[id(answer)] = (answer, result)
-        while len(self._kept) > self._size:
-            self._kept.pop(next(iter(self._kept)), None)
+        with self._lock:
+            self._kept[id(answer)] = (answer, result)
+            while len(self._kept) > self._size:
+                self._kept.pop(next(iter(self._kept)), None)
+
+    def after_fork(self) -> None:
+        self._lock = threading.RLock()
 
     def find(self, answer: Any) -> RouteResult | None:
         kept = self._kept.get(id(answer))

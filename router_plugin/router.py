@@ -17,10 +17,11 @@ from .call.inflight import Call, Segment
 from .call.plan import budget_error, plan
 from .call.streams import hand_over
 from .clock import SYSTEM_CLOCK, Clock
+from .decide.cost import EXPECTED_OUTPUT_TOKENS
 from .decide.decision import Situation, decide
 from .decide.pool import Selection, make_candidates, matches, select
 from .decide.reasons import reason
-from .decide.request import read_request
+from .decide.request import opening_key, read_request
 from .errors import NoCandidateError, SpecError, did_you_mean
 from .explain import explain
 from .fork import renew_in_child
@@ -88,7 +89,7 @@ class Router:
         self._clock = clock
         self._provider: CataloguedProvider = provider if provider is not None else LitellmProvider()
         self._policy = with_options(DEFAULT_POLICY, spec)
-        self._fleet = Fleet(clock, spec.budgets)
+        self._fleet = Fleet(clock, spec.budgets, seed)
         self._random = random.Random(seed)
         self._lock = threading.RLock()
         self._stamp: int | None = None
@@ -191,6 +192,10 @@ class Router:
             self._provider.count_tokens,
             self._random.random,
         )
+        cap = EXPECTED_OUTPUT_TOKENS if request.cap is None else request.cap
+        call.tokens = request.estimate + (cap if cap < EXPECTED_OUTPUT_TOKENS else EXPECTED_OUTPUT_TOKENS)
+        if policy.session is not None:
+            call.session = session_key(policy, request)
         if len(segments) == 1:
             call.todo = segments[0].decision.ranking[:]
         else:
@@ -268,6 +273,7 @@ class Router:
                     self._implicit.clear()
                     self._selections.clear()
                     self._base = select(self._candidates, self._policy)
+                    self._fleet.meet(self._candidates)
                     self._stamp = stamp
         return self._candidates
 
@@ -300,7 +306,10 @@ class Router:
 
     def _decide(self, policy: Policy, request: Request) -> Segment:
         fleet = self._fleet
-        at = Situation(policy, request, fleet.snapshot(), self._provider.count_tokens)
+        at = Situation(policy, request, fleet.snapshot(request.estimate), self._provider.count_tokens)
+        at.random = self._random.random
+        if policy.session is not None:
+            at.sticky = fleet.sessions.find(session_key(policy, request))
         keys: tuple[Any, ...] = ()
         if fleet.ledger.budgets:
             keys = fleet.ledger.keys_of(request.keys)
@@ -387,6 +396,7 @@ class Router:
         call = self._prepare(name, kwargs, others, prefer)
         if not call.todo:
             raise self._nothing(call)
+        self._fleet.deposit()
         if "litellm_logging_obj" in kwargs:
             LATEST.set(call.result)
         return call
@@ -399,6 +409,7 @@ class Router:
         call = self._prepare(name, kwargs, {}, defaults=defaults)
         if not call.todo:
             raise self._nothing(call)
+        self._fleet.deposit()
         return call
 
     def wrap(self, function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
@@ -428,6 +439,11 @@ class Router:
         if result is None:
             raise SpecError(f"explain: no record of a routed call in this {type(source).__name__}")
         return explain(result)
+
+
+def session_key(policy: Policy, request: Request) -> str:
+    """The key of a conversation: what the caller said, or one made of its opening."""
+    return policy.session if isinstance(policy.session, str) else opening_key(request.messages)
 
 
 def _with_call(policy: Policy, options: tuple[Routing | None, ...], prefer: str | None) -> Policy:

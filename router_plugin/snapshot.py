@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Protocol
 
 from .records import Candidate, Request
@@ -13,11 +14,16 @@ PRIOR_TTFT_MS = 800.0
 PRIOR_ITL_MS = 20.0
 
 
+NO_WAITS: Mapping[str, float] = MappingProxyType({})
+
+
 @dataclass(slots=True)
 class Snapshot:
     """Live figures by deployment name; a name that is missing has not been measured.
 
-    ``now`` is monotonic seconds, ``cooling`` the monotonic time until which a deployment rests and why.
+    ``now`` is monotonic seconds, ``cooling`` the monotonic time until which a deployment rests and why (infinite while
+    its one probe is out). ``waits`` are the seconds until a rate limit has room for this request, ``load`` what picks
+    among equals: (in flight + 1) × peak latency in seconds.
     """
 
     now: float = 0.0
@@ -25,6 +31,8 @@ class Snapshot:
     ttft_ms: Mapping[str, float] = field(default_factory=dict)
     itl_ms: Mapping[str, float] = field(default_factory=dict)
     token_ratio: Mapping[str, float] = field(default_factory=dict)  # real input tokens over our estimate
+    waits: Mapping[str, float] = field(default_factory=lambda: NO_WAITS)
+    load: Mapping[str, float] = field(default_factory=lambda: NO_WAITS)
 
 
 EMPTY_SNAPSHOT = Snapshot()

@@ -16,6 +16,7 @@ ROOT = Path(router_plugin.__file__).parent
 # by side, and state may read what deciding reads (snapshot.py), never the other way.
 RANK = {
     "redact": 0,
+    "checks": 0,
     "errors": 0,
     "clock": 0,
     "fork": 0,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..provider.usage import cost_of, count_searches, tokens_of_text
-from ..records import AttemptRecord, Candidate, Decision, Failed, Ranked, Request, Usage
+from ..records import Attempt, AttemptRecord, Candidate, Decision, Failed, Ranked, RateWindow, Request, Usage
 from ..result import RouteResult
 from ..spec.capability import AUDIO_INPUT, FILES, VISION
 
@@ -30,19 +30,35 @@ class Held(Protocol):
 
 
 class CallState(Protocol):
-    """What carrying out a call needs of a router's state: money and health."""
+    """What carrying out a call needs of a router's state: money, health, headroom, latencies. See ``Fleet``."""
 
     epoch: int  # counts forks: an attempt ends in the process that made it
 
     def reserve(self, keys: tuple[Any, ...], amount: int, /) -> Any: ...
-    def started(self, name: str) -> None: ...
+    def admit(self, name: str, tokens: int, panic: bool) -> float: ...
+    def withdraw(self, name: str, tokens: int) -> None: ...
     def succeeded(
-        self, name: str, latency_s: float, ttft_s: float | None, output_tokens: int, stream: bool, nano: int
+        self,
+        name: str,
+        latency_s: float,
+        ttft_s: float | None,
+        output_tokens: int,
+        stream: bool,
+        nano: int,
+        reserved: int,
+        used: int,
     ) -> None: ...
+    def began(self, name: str) -> None: ...
     def counted(self, name: str, estimated: int, real: int) -> None: ...
-    def failed(self, name: str, kind: str, latency_s: float, retry_after_s: float | None, nano: int) -> None: ...
-    def abandoned(self, name: str, nano: int) -> None: ...
-    def usual_s(self, name: str) -> float: ...
+    def told(self, name: str, windows: Sequence[RateWindow]) -> None: ...
+    def failed(self, name: str, failure: Failed, latency_s: float, stream: bool, nano: int, reserved: int) -> None: ...
+    def abandoned(self, name: str, nano: int, reserved: int, latency_s: float, stream: bool, waiting: bool) -> None: ...
+    def keep_session(self, key: str, name: str, tokens: int) -> None: ...
+    def usual_s(self, name: str, stream: bool) -> float: ...
+    def total_s(self, name: str, stream: bool) -> float: ...
+    def quantile_s(self, name: str, share: float, stream: bool) -> float: ...
+    def may_retry(self, kind: str) -> bool: ...
+    def soonest(self, names: Sequence[str], tokens: int) -> float | None: ...
     def warn_once(self, name: str, message: str) -> None: ...
 
 
@@ -60,8 +76,10 @@ class Call:
     """One routed call while it runs. Money in nano-dollars, times monotonic seconds.
 
     ``todo`` are the candidates not tried yet, best first; ``owners`` says by the candidate's id which segment of a
-    chain each belongs to (None where there is one segment); ``billed`` what failed attempts may have cost; ``waited``
-    the deployments that were waited for.
+    chain each belongs to (None where there is one segment); ``billed`` what failed attempts may have cost, ``racing``
+    the worst case of the attempt that another one races; ``tokens`` what the call counts for in token limits;
+    ``session`` the conversation's key; ``waited`` the deployments that were waited for, ``blocked`` those that were
+    passed over because they would have had to be (until when, whose, which).
     """
 
     request: Request
@@ -78,9 +96,14 @@ class Call:
     owners: dict[int, Segment] | None = None
     made: int = 0
     billed: int = 0
+    racing: float = 0.0
+    tokens: int = 0
+    session: str | None = None
     waited: set[str] = field(default_factory=set)
+    blocked: list[tuple[float, Segment, Ranked]] = field(default_factory=list)
     failures: list[Failed] = field(default_factory=list)
     refusal: Any = None
+    patience_until: float | None = None  # how long this call may wait for rate limits, all together
     wait_until: float | None = None  # how long this call may wait for a budget, all its attempts together
 
 
@@ -88,6 +111,9 @@ class InFlight:
     """An attempt from its start to its one settlement. Streams own it until they end."""
 
     __slots__ = (
+        "answering",
+        "attempt",
+        "bound",
         "call",
         "candidate",
         "epoch",
@@ -102,21 +128,28 @@ class InFlight:
     )
 
     def __init__(
-        self, call: Call, segment: Segment, candidate: Candidate, reservation: Held | None, now: float
+        self,
+        call: Call,
+        segment: Segment,
+        candidate: Candidate,
+        held: tuple[Held | None, int | None, float],
+        attempt: Attempt,
+        now: float,
     ) -> None:
         self.call = call
         self.segment = segment
         self.candidate = candidate
-        self.reservation = reservation
+        self.reservation, _, self.bound = held
+        self.attempt = attempt
         self.open = True
         self.epoch = segment.state.epoch
         self.response: Any = None
         self.peeked = False  # whether the response is a stream, read up to its first content
         self.ttft_s: float | None = None
+        self.answering = False  # whether a whole answer came, or the first content of a stream
         self.started = now  # monotonic; a wait for a budget is part of the attempt's latency
         self.record = AttemptRecord(candidate.name, candidate.deployment.model, "running")
         call.result.attempts.append(self.record)
-        segment.state.started(candidate.name)
 
     def finish(self, nano: int, usage: Usage, stream: bool) -> None:
         """The answer is whole: settle what it cost."""
@@ -128,10 +161,14 @@ class InFlight:
         latency = (self.record.latency_ms or 0.0) / 1e3
         if self.ttft_s is not None:
             self.record.ttft_ms = self.ttft_s * 1e3
-        name, estimate = self.candidate.name, self.call.request.estimate
-        if usage.exact and estimate >= LEARN_FROM_TOKENS and not self.call.request.needs & _MEDIA:
-            self.segment.state.counted(name, estimate, usage.input_tokens)
-        self.segment.state.succeeded(name, latency, self.ttft_s, usage.output_tokens, stream, nano)
+        call, name = self.call, self.candidate.name
+        state, estimate = self.segment.state, call.request.estimate
+        if usage.exact and estimate >= LEARN_FROM_TOKENS and not call.request.needs & _MEDIA:
+            state.counted(name, estimate, usage.input_tokens)
+        used = usage.input_tokens + usage.output_tokens
+        state.succeeded(name, latency, self.ttft_s, usage.output_tokens, stream, nano, call.tokens, used)
+        if call.session is not None:
+            state.keep_session(call.session, name, usage.input_tokens)
 
     def fail(self, failure: Failed) -> None:
         """It failed: release what was never served, settle what the provider may bill."""
@@ -147,7 +184,8 @@ class InFlight:
         else:
             self._end("failed", 0, None)
         latency = (self.record.latency_ms or 0.0) / 1e3
-        self.segment.state.failed(self.candidate.name, failure.kind, latency, failure.retry_after_s, nano)
+        call = self.call
+        self.segment.state.failed(self.candidate.name, failure, latency, call.request.stream, nano, call.tokens)
 
     def abandon(
         self, text: str = "", outcome: str = "cancelled", usage: Usage | None = None, sent: bool = True
@@ -155,14 +193,14 @@ class InFlight:
         """Cancelled, or a stream left early: the provider bills the input and what it had sent, if it was sent."""
         if not self.open or self.epoch != self.segment.state.epoch:
             return
-        if not sent:
-            self._end(outcome, 0, None)
-            self.segment.state.abandoned(self.candidate.name, 0)
-            return
-        usage = usage or self._so_far(text)
-        nano = self.price(usage)
-        self._end(outcome, nano, usage)
-        self.segment.state.abandoned(self.candidate.name, nano)
+        nano = 0
+        if sent:
+            usage = usage or self._so_far(text)
+            nano = self.price(usage)
+        self._end(outcome, nano, usage if sent else None)
+        latency = (self.record.latency_ms or 0.0) / 1e3 if sent else 0.0
+        call, waiting = self.call, not self.answering
+        self.segment.state.abandoned(self.candidate.name, nano, call.tokens, latency, call.request.stream, waiting)
 
     def _end(self, outcome: str, nano: int, usage: Usage | None) -> None:
         """The one end: of the reservation, of the record."""

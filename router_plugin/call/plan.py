@@ -1,9 +1,9 @@
 """The attempt loop: one sans-io generator for sync, async and streaming.
 
-It yields ``Attempt`` (call this deployment) or ``Wait`` (sleep), is sent ``Answered`` or ``Failed``, and returns the
-``InFlight`` of the answer. It reserves money before every attempt and ends every reservation it does not hand on,
-whatever happens, including cancellation at any yield. Retry is the same deployment again, fallback the next one; one
-attempt budget and one deadline cover both.
+It yields ``Attempt`` (call this deployment), ``Wait`` (sleep) or ``Race`` (a second attempt beside the one that is
+late), is sent ``Answered``, ``Failed``, ``Late`` or ``Raced``, and returns the ``InFlight`` of the answer. It reserves
+money before every attempt and ends every reservation it does not hand on, whatever happens, including cancellation at
+any yield. Retry is the same deployment again, fallback the next one; one attempt budget and one deadline cover both.
 
 Source of the form: httpx's ``auth_flow`` and h11. Source of the policy: semantics.md section 9, table in verdict.py.
 """
@@ -15,19 +15,26 @@ import sys
 from collections.abc import Generator
 from typing import Any
 
+from ..checks import unwanted
 from ..clock import iso
 from ..decide.cost import fit
+from ..decide.history import portable
 from ..decide.reasons import reason
 from ..errors import BudgetExceededError, DeadlineExceededError, NoCandidateError
 from ..money import to_usd
-from ..records import Answered, Attempt, Candidate, Failed, Ranked, Wait
+from ..provider.usage import read_usage
+from ..records import LATE, Answered, Attempt, Candidate, Failed, Race, Raced, Ranked, Wait
+from ..spec.capability import TOOLS
 from ..spec.policy import Policy
 from .inflight import Call, InFlight, Segment
-from .verdict import LARGER, RAISE, SAME, pause, verdict, worth_waiting
+from .verdict import LARGER, RAISE, SAME, pause, throttled, verdict, worth_waiting
 
 # How often a call that may wait for a budget (``Budget.wait_s``) looks again.
 _BUDGET_POLL_S = 0.02
-Plan = Generator["Attempt | Wait", "Answered | Failed | None", InFlight]
+_LOOK_AGAIN_S = 0.05
+Step = Attempt | Wait | Race
+Sent = Any  # Answered | Failed | Late | Raced | None
+Plan = Generator[Step, Sent, InFlight]
 
 
 class Carried(Exception):
@@ -43,82 +50,216 @@ def plan(call: Call) -> Plan:
     Raises: the last provider's exception if attempts were made; else BudgetExceededError, NoCandidateError or
     DeadlineExceededError.
     """
-    while call.todo and call.made < call.policy.max_attempts:
-        ranked = call.todo.pop(0)
-        segment = call.segments[0] if call.owners is None else call.owners[id(ranked[-1][0])]
+    while call.made < call.policy.max_attempts:
+        if call.todo:
+            ranked = call.todo.pop(0)
+            segment = call.segments[0] if call.owners is None else call.owners[id(ranked[-1][0])]
+        else:
+            freed = (yield from _wait_for_first(call)) if call.blocked else None
+            if freed is None:
+                break
+            segment, ranked = freed
         flight = yield from _use(call, segment, ranked)
         if flight is not None:
             return flight
     raise _exhausted(call)
 
 
-def _use(call: Call, segment: Segment, ranked: Ranked) -> Generator[Attempt | Wait, Any, InFlight | None]:
+def _wait_for_first(call: Call) -> Generator[Step, Sent, tuple[Segment, Ranked] | None]:
+    """Nothing else is left: wait for the first of the limited ones that frees, if that is within the patience."""
+    now = call.clock.monotonic()
+    if call.patience_until is None:
+        call.patience_until = min(now + call.policy.patience_s, call.deadline)
+    first = min(call.blocked, key=lambda one: one[0])
+    until, segment, ranked = first
+    if until >= call.patience_until:
+        return None
+    call.blocked.remove(first)
+    # Others wait for it too: whoever comes too late looks again a little later.
+    yield Wait(max(until - now, _LOOK_AGAIN_S), "headroom")
+    return segment, ranked
+
+
+def _use(call: Call, segment: Segment, ranked: Ranked) -> Generator[Step, Sent, InFlight | None]:
     """Try one deployment, at most twice; None when the next one should be tried."""
     candidate: Candidate = ranked[-1][0]
-    tries, usual = 0, segment.state.usual_s(candidate.name)
+    tries, usual = 0, segment.state.usual_s(candidate.name, call.request.stream)
     while call.made < call.policy.max_attempts:
         now = call.clock.monotonic()
         left = call.deadline - now
         if left <= 0:
             call.todo.clear()
             return None
-        if usual > left and call.todo:
+        if call.todo and segment.state.total_s(candidate.name, call.request.stream) > left:
             return None  # it would not be done in time; perhaps the next one is faster
-        held = yield from _reserve(call, segment, ranked)
-        if held is None:
+        wait = segment.state.admit(candidate.name, call.tokens, not call.todo)
+        if wait > 0.0:
+            if not _may_wait(call, candidate, wait, left):
+                call.blocked.append((now + wait, segment, ranked))
+                return None
+            call.waited.add(candidate.name)
+            yield Wait(wait, "headroom")
+            continue
+        flight = yield from _begin(call, segment, ranked, left, usual)
+        if flight is None:
             return None
         tries += 1
-        attempt = _attempt(call, candidate, held[1], left, usual)
-        flight = InFlight(call, segment, candidate, held[0], now)
         try:
-            outcome = yield attempt
+            outcome = yield flight.attempt
+            if outcome is LATE:
+                flight, outcome = yield from _race(call, flight)
         except BaseException:
-            flight.abandon(sent=attempt.sent)
+            flight.abandon(sent=flight.attempt.sent)
             raise
         if outcome.__class__ is Answered:
-            flight.response, flight.ttft_s, flight.peeked = outcome.response, outcome.ttft_s, outcome.peeked
-            call.result.served = (candidate.name, candidate.deployment.model)
-            call.result.output_cap = attempt.cap
-            return flight
-        flight.fail(outcome)
-        if outcome.kind in ("credential", "not_found", "quota"):
-            segment.state.warn_once(candidate.name, f"{outcome.kind}: {type(outcome.error).__name__}")
-        call.failures.append(outcome)
-        step = yield from _after(call, candidate, outcome, tries)
+            failure = _judge(call, flight, outcome)
+            if failure is None:
+                return flight
+            outcome = failure
+        step = yield from _after(call, flight, outcome, tries)
         if step is None:
             return None
     return None
 
 
-def _attempt(call: Call, candidate: Candidate, cap: int | None, left: float, usual: float) -> Attempt:
+def _may_wait(call: Call, candidate: Candidate, wait: float, left: float) -> bool:
+    """Whether to wait for this deployment here and now, before others are asked."""
+    policy = call.policy
+    asked = policy.on_rate_limit == "wait" or (policy.weights is not None and policy.weights.t > 0)
+    return asked and candidate.name not in call.waited and wait <= policy.patience_s and wait < left
+
+
+def _begin(
+    call: Call, segment: Segment, ranked: Ranked, left: float, usual: float
+) -> Generator[Step, Sent, InFlight | None]:
+    """An admitted attempt with its money held; None (and no longer admitted) where the money is refused."""
+    candidate: Candidate = ranked[-1][0]
+    try:
+        held = yield from _reserve(call, segment, ranked)
+    except BaseException:
+        segment.state.withdraw(candidate.name, call.tokens)
+        raise
+    if held is None:
+        segment.state.withdraw(candidate.name, call.tokens)
+        return None
+    attempt = _attempt(call, segment, candidate, held[1], left, usual)
+    return InFlight(call, segment, candidate, held, attempt, call.clock.monotonic())
+
+
+def _attempt(call: Call, segment: Segment, candidate: Candidate, cap: int | None, left: float, usual: float) -> Attempt:
     """One more attempt. Its time is an even share of what remains, at least what the deployment usually needs, unless
     the caller said otherwise."""
-    policy = call.policy
+    policy, kwargs = call.policy, call.kwargs
     call.made += 1
     timeout = policy.attempt_timeout_s
     if timeout is None:
         tries_left, others = policy.max_attempts - call.made + 1, len(call.todo) + 1
         share = left / (others if others < tries_left else tries_left)
         timeout = 2 * usual if 2 * usual > share else share
-    return Attempt(
+    if policy.sanitise and call.request.history is not None:
+        kwargs = {**kwargs, "messages": portable(kwargs["messages"], candidate)}
+    attempt = Attempt(
         candidate,
         call.made,
-        call.kwargs,
+        kwargs,
         cap,
         timeout if timeout < left else left,
-        call.deadline,
+        left,
         policy.ttft_timeout_s,
         policy.stall_timeout_s,
         call.request.stream,
-        policy.buffer,
+        policy.buffer or bool(policy.on_responses),
     )
+    if policy.hedge_after is not None:
+        attempt.hedge_after_s = _hedge_after(call, segment, candidate)
+    return attempt
 
 
-def _after(
-    call: Call, candidate: Candidate, failure: Failed, tries: int
-) -> Generator[Attempt | Wait, Any, bool | None]:
+def _hedge_after(call: Call, segment: Segment, candidate: Candidate) -> float | None:
+    """When a second deployment is asked beside this one, seconds; None: not at all."""
+    wanted, request = call.policy.hedge_after, call.request
+    if not call.todo or (request.stream and request.needs & TOOLS):
+        return None
+    if not isinstance(wanted, str):
+        return wanted
+    seconds = segment.state.quantile_s(candidate.name, int(wanted[1:]) / 100, request.stream)
+    return seconds if seconds == seconds else None
+
+
+def _race(call: Call, first: InFlight) -> Generator[Step, Sent, tuple[InFlight, Answered | Failed]]:
+    """The first is late: ask another one too, and keep whoever answers first. Gives the winner and its outcome; the
+    loser's money is ended here."""
+    second = yield from _rival(call, first)
+    if second is None:
+        return first, (yield Race(None))
+    try:
+        raced: Raced = yield Race(second.attempt)
+    except BaseException:
+        second.abandon(sent=second.attempt.sent)
+        raise
+    finally:
+        call.racing = 0.0
+    winner, loser = (first, second) if raced.first_won else (second, first)
+    if raced.loser is None:
+        loser.abandon(outcome="hedged", sent=loser.attempt.sent)
+        call.billed += round(loser.record.cost_usd * 1e9)
+    elif raced.loser.__class__ is Failed:
+        loser.fail(raced.loser)
+        call.failures.append(raced.loser)
+    return winner, raced.outcome
+
+
+def _rival(call: Call, first: InFlight) -> Generator[Step, Sent, InFlight | None]:
+    """The next deployment that may be asked at once, inside the retry budget, with its own money held."""
+    left = call.deadline - call.clock.monotonic()
+    while call.todo and call.made < call.policy.max_attempts and left > 0:
+        ranked = call.todo[0]
+        segment = call.segments[0] if call.owners is None else call.owners[id(ranked[-1][0])]
+        candidate = ranked[-1][0]
+        if segment is not first.segment or segment.state.admit(candidate.name, call.tokens, False) > 0.0:
+            return None
+        if not segment.state.may_retry("hedge"):
+            segment.state.withdraw(candidate.name, call.tokens)
+            return None
+        call.todo.pop(0)
+        usual = segment.state.usual_s(candidate.name, call.request.stream)
+        call.racing = first.bound
+        flight = yield from _begin(call, segment, ranked, left, usual)
+        if flight is not None:
+            return flight
+        call.racing = 0.0
+    return None
+
+
+def _judge(call: Call, flight: InFlight, outcome: Answered) -> Failed | None:
+    """Take the answer; or, where the caller's checks do not want it and others are left, what failed about it."""
+    flight.response, flight.ttft_s, flight.peeked = outcome.response, outcome.ttft_s, outcome.peeked
+    flight.answering = True
+    if outcome.peeked:
+        flight.segment.state.began(flight.candidate.name)
+    if outcome.limits:
+        flight.segment.state.told(flight.candidate.name, outcome.limits)
+    policy = call.policy
+    if policy.on_responses and call.todo and call.made < policy.max_attempts:
+        whole = outcome.response if outcome.whole is None else outcome.whole()
+        name = unwanted(policy.on_responses, whole, call.kwargs)
+        if name is not None:
+            error = ValueError(f"{flight.candidate.name!r}: the answer was not wanted ({name})")
+            if outcome.discard is not None:
+                outcome.discard()
+            return Failed(error, "unwanted_answer", True, usage=read_usage(whole))
+    call.result.served = (flight.candidate.name, flight.candidate.deployment.model)
+    call.result.output_cap = flight.attempt.cap
+    return None
+
+
+def _after(call: Call, flight: InFlight, failure: Failed, tries: int) -> Generator[Step, Sent, bool | None]:
     """True: the same deployment again. None: the next one. Raises what must not be answered by another model."""
-    alone = not call.todo
+    candidate, state = flight.candidate, flight.segment.state
+    flight.fail(failure)
+    if failure.kind in ("credential", "not_found", "quota"):
+        state.warn_once(candidate.name, f"{failure.kind}: {type(failure.error).__name__}")
+    call.failures.append(failure)
     step = verdict(failure, call.policy, tries)
     if step == RAISE:
         raise _told(call, failure.error)
@@ -126,7 +267,7 @@ def _after(
         call.todo = [ranked for ranked in call.todo if ranked[-1][0].window > candidate.window]
         return None
     again = step == SAME
-    if not again and candidate.name not in call.waited and worth_waiting(failure, call.policy, alone):
+    if not again and candidate.name not in call.waited and worth_waiting(failure, call.policy, not call.todo):
         call.waited.add(candidate.name)
         again = True
     if not again or call.made >= call.policy.max_attempts:
@@ -134,31 +275,35 @@ def _after(
     seconds = pause(failure, call.policy, call.jitter())
     if call.clock.monotonic() + seconds >= call.deadline:
         return None
+    if not state.may_retry("throttled" if throttled(failure) else "fault"):
+        return None
     yield Wait(seconds, failure.kind)
     return True
 
 
 def _reserve(
     call: Call, segment: Segment, ranked: Ranked
-) -> Generator[Attempt | Wait, Any, tuple[Any, int | None] | None]:
-    """Hold the worst case of this attempt in every budget; (reservation or None, output cap), or None if refused."""
+) -> Generator[Step, Sent, tuple[Any, int | None, float] | None]:
+    """Hold the worst case of this attempt in every budget: (reservation or None, output cap, worst case in
+    nano-dollars); None if refused."""
     candidate, _, bound, cap, _ = ranked[-1]
     policy, request = segment.decision.policy, call.request
-    if policy.max_cost is not None and call.billed:
-        fitted = _refit(call, policy, candidate, policy.max_cost * 1e9 - call.billed)
+    spoken_for = call.billed + call.racing
+    if policy.max_cost is not None and spoken_for:
+        fitted = _refit(call, policy, candidate, policy.max_cost * 1e9 - spoken_for)
         if fitted is None:
             return None
         bound, cap = fitted
     if not segment.keys:
-        return None, cap
+        return None, cap, bound
     while True:
         held = segment.state.reserve(segment.keys, math.ceil(bound))
         if held.granted:
-            return held, cap
+            return held, cap, bound
         call.refusal = held
         limit = float(held.left)
         if policy.max_cost is not None:
-            limit = min(limit, policy.max_cost * 1e9 - call.billed)
+            limit = min(limit, policy.max_cost * 1e9 - spoken_for)
         fitted = _refit(call, policy, candidate, limit) if request.cap is None else None
         if fitted is not None and fitted[0] < bound:
             bound, cap = fitted
@@ -182,11 +327,17 @@ def _exhausted(call: Call) -> BaseException:
     rejected = {r.candidate.name: reason(r) for s in call.segments for r in s.decision.rejections}
     if call.refusal is not None:
         return budget_error(call.refusal, rejected)
-    if call.deadline - call.clock.monotonic() <= 0:
+    now = call.clock.monotonic()
+    if call.deadline - now <= 0:
         return DeadlineExceededError(
             f"the deadline of {call.deadline - call.started:.3g} s passed before an attempt could start"
         )
-    return NoCandidateError("no deployment may take this request:", rejected)
+    retry_after = None
+    for until, _, ranked in call.blocked:
+        rejected[ranked[-1][0].name] = f"has to wait: room in {max(0.0, until - now):.2f} s"
+        retry_after = min(until - now, math.inf if retry_after is None else retry_after)
+    what = "every deployment is limited or resting:" if call.blocked else "no deployment may take this request:"
+    return NoCandidateError(what, rejected, None if retry_after is None else max(0.0, retry_after))
 
 
 def budget_error(refusal: Any, rejected: dict[str, str]) -> BudgetExceededError:

@@ -20,6 +20,7 @@ _FOLLOWS = {
     "unsupported": NEXT,
     "bad_answer": NEXT,
     "empty_answer": NEXT,
+    "unwanted_answer": NEXT,
     "context_window": LARGER,
     "content_policy": RAISE,
     "bad_request": RAISE,
@@ -47,7 +48,7 @@ def verdict(failure: Failed, policy: Policy, tries: int) -> str:
 
 def asked_to_fall_back(failure: Failed, policy: Policy) -> bool:
     """Whether the caller's ``fallback_on`` covers this exception. An error in a caller's function is the caller's."""
-    for condition in policy.fallback_on:
+    for condition in policy.on_errors:
         if isinstance(condition, type):
             if isinstance(failure.error, condition):
                 return True
@@ -62,6 +63,11 @@ def pause(failure: Failed, policy: Policy, jitter: float) -> float:
         return failure.retry_after_s
     base = THROTTLE_BACKOFF_S if failure.kind in _WORTH_ANOTHER_TRY else FAULT_BACKOFF_S
     return min(base * (0.5 + jitter), policy.patience_s) if base > policy.patience_s else base * (0.5 + jitter)
+
+
+def throttled(failure: Failed) -> bool:
+    """Whether it is capacity that failed: a retry of that costs the retry budget less."""
+    return failure.kind in _WORTH_ANOTHER_TRY
 
 
 def worth_waiting(failure: Failed, policy: Policy, alone: bool) -> bool:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 from ..errors import SpecError
 from ..records import Candidate, Rejection, Request, Row
-from ..snapshot import Snapshot, metric_value
+from ..snapshot import metric_value
 from ..spec.strings import Bound
 from .cost import EXPECTED_OUTPUT_TOKENS, price_per_million, search_cost
+from .history import History, objection
 from .pool import Selection
 from .pool import matches as named
 from .ranking import predicted
@@ -21,7 +22,7 @@ from .ranking import predicted
 if TYPE_CHECKING:
     from .decision import Situation
 
-__all__ = ["capable", "named", "priced", "rested", "searches_bounded", "within_bounds"]
+__all__ = ["capable", "named", "priced", "ready", "replayable", "searches_bounded", "within_bounds"]
 
 
 def capable(pool: Selection, request: Request, rejections: list[Rejection]) -> Sequence[Candidate]:
@@ -135,13 +136,32 @@ def _relative(
     return passed
 
 
-def rested(rows: list[Row], snapshot: Snapshot, rejections: list[Rejection]) -> list[Row]:
-    """Those that are not cooling down."""
-    cooling, passed = snapshot.cooling, []
-    for row in rows:
-        rest = cooling.get(row[0].name)
-        if rest is None or rest[0] <= snapshot.now:
-            passed.append(row)
+def replayable(candidates: Sequence[Candidate], history: History, rejections: list[Rejection]) -> Sequence[Candidate]:
+    """Those that can go on with what the conversation holds (signed parts, tool-call ids)."""
+    passed = []
+    for candidate in candidates:
+        why = objection(candidate, history)
+        if why is None:
+            passed.append(candidate)
         else:
-            rejections.append(Rejection(row[0], "cooldown", "live", (rest[0] - snapshot.now, rest[1])))
+            rejections.append(Rejection(candidate, "history", "hard", (why,)))
+    return passed
+
+
+def ready(rows: list[Row], at: Situation, rejections: list[Rejection]) -> list[Row]:
+    """Those that are not cooling down and whose rate limits have room, at once or (where waiting is part of the
+    bargain) within ``patience_s``."""
+    snapshot, policy, passed = at.snapshot, at.policy, []
+    cooling, waits, now = snapshot.cooling, snapshot.waits, snapshot.now
+    waiting = policy.on_rate_limit == "wait" or (policy.weights is not None and policy.weights.t > 0)
+    patience = policy.patience_s if waiting else 0.0
+    for row in rows:
+        name = row[0].name
+        if name in cooling and cooling[name][0] > now:
+            until, why = cooling[name]
+            rejections.append(Rejection(row[0], "cooldown", "live", (until - now, why)))
+        elif name in waits and waits[name] > patience:
+            rejections.append(Rejection(row[0], "headroom", "live", (waits[name],)))
+        else:
+            passed.append(row)
     return passed

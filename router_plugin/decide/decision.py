@@ -7,16 +7,16 @@ deployments in the tens of microseconds.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from ..records import Candidate, Decision, Rejection, Request, Row
+from ..records import Candidate, Decision, Ranked, Rejection, Request, Row
 from ..snapshot import Score, Snapshot
 from ..spec.policy import Policy, needs_prices
 from . import constraints
 from .cost import EXPECTED_OUTPUT_TOKENS, CountTokens, fit, is_plain
-from .pool import Selection
-from .ranking import rank
+from .pool import SELF_CACHING, Selection
+from .ranking import balance, rank
 
 
 @dataclass(slots=True)
@@ -24,7 +24,9 @@ class Situation:
     """Everything a decision reads beside the candidates.
 
     ``limit``: nano-dollars that this call may still cost (the tighter of ``max_cost`` and the budgets), None without
-    one; ``limit_name`` says which. ``scores`` stand in the order of the candidates' indices.
+    one; ``limit_name`` says which. ``scores`` stand in the order of the candidates' indices. ``sticky`` is the
+    deployment that this conversation is on, with the input tokens its provider's cache holds; ``random`` (0..1) picks
+    among equals.
     """
 
     policy: Policy
@@ -34,6 +36,8 @@ class Situation:
     limit: float | None = None
     limit_name: str = "budget"
     scores: Sequence[Score | None] | None = None
+    sticky: tuple[str, int] | None = None
+    random: Callable[[], float] | None = None
 
 
 def decide(pool: Selection, at: Situation) -> Decision:
@@ -46,6 +50,8 @@ def decide(pool: Selection, at: Situation) -> Decision:
     candidates = constraints.capable(pool, request, rejections)
     if not pool.priced and policy.unpriced != "assume" and (at.limit is not None or needs_prices(policy)):
         candidates = constraints.priced(candidates, at, rejections)
+    if request.history is not None and not policy.sanitise:
+        candidates = constraints.replayable(candidates, request.history, rejections)
     if request.searches and at.limit is not None:
         candidates = constraints.searches_bounded(candidates, request, rejections)
     affordable = wanted = price(candidates, at, rejections)
@@ -53,15 +59,44 @@ def decide(pool: Selection, at: Situation) -> Decision:
         # A bound relative to a model is that model's prediction, whether it may take the request itself or not.
         references = price(pool.candidates, replace(at, limit=None), []) if policy.relative else []
         wanted = constraints.within_bounds(affordable, references, at, rejections)
-    rested = constraints.rested(wanted, at.snapshot, rejections) if at.snapshot.cooling else wanted
-    if rested:
-        return Decision(rank(rested, policy, at.snapshot), rejections, policy, request)
+    if at.sticky is not None:
+        wanted = warm(wanted, at)
+    ready = constraints.ready(wanted, at, rejections) if at.snapshot.cooling or at.snapshot.waits else wanted
+    if ready:
+        return Decision(arrange(ready, at), rejections, policy, request)
     if wanted:
         rejections = [rejection for rejection in rejections if rejection.kind != "live"]
-        return Decision(rank(wanted, policy, at.snapshot), rejections, policy, request, ("panic",))
+        return Decision(arrange(wanted, at), rejections, policy, request, ("panic",))
     if affordable and policy.on_infeasible != "raise":
         return _infeasible(affordable, rejections, at)
     return Decision([], rejections, policy, request)
+
+
+def arrange(rows: list[Row], at: Situation) -> list[Ranked]:
+    """The ranking: objective first, load among equals, a warm conversation before all."""
+    ranking = rank(rows, at.policy, at.snapshot)
+    if at.random is not None and at.snapshot.load and len(ranking) > 1:
+        balance(ranking, at.policy.balance_tolerance, at.snapshot.load, at.random)
+    if at.sticky is not None:
+        name = at.sticky[0]
+        ranking.sort(key=lambda ranked: ranked[-1][0].name != name)
+    return ranking
+
+
+def warm(rows: list[Row], at: Situation) -> list[Row]:
+    """Expected costs with the prompt cache in them: read where the conversation is, written where it is not."""
+    assert at.sticky is not None
+    name, seen = at.sticky
+    tokens = min(seen, at.request.estimate)
+    priced = []
+    for row in rows:
+        candidate, facts = row[0], row[0].facts
+        price = facts.cache_read_price if candidate.name == name else facts.cache_write_price
+        if candidate.name != name and not at.request.cache_marks and candidate.provider not in SELF_CACHING:
+            price = None  # nothing is written that nobody asked to be
+        change = 0.0 if price is None else tokens * (price - candidate.input_price)
+        priced.append((candidate, max(0.0, row[1] + change), *row[2:]))
+    return priced
 
 
 def price(candidates: Sequence[Candidate], at: Situation, rejections: list[Rejection]) -> list[Row]:

@@ -7,6 +7,8 @@ nan). ``willingness_to_pay`` w: maximise w·q/0.10 − expected cost of this req
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 from ..records import Ranked, Row
 from ..snapshot import PRIOR_ITL_MS, PRIOR_TTFT_MS, Snapshot, metric_value
 from ..spec.policy import Policy
@@ -37,6 +39,31 @@ def rank(rows: list[Row], policy: Policy, snapshot: Snapshot) -> list[Ranked]:
     return ranking
 
 
+def balance(ranking: list[Ranked], tolerance: float, load: Mapping[str, float], random: Callable[[], float]) -> None:
+    """Of the equals at the top let the less loaded of two, picked at random, stand first (in place).
+
+    Equals have the same loss and the same expected cost, or lie within ``tolerance`` of the best loss. Idle and
+    unmeasured ones stay in the order in which they were listed.
+    Source: power of two choices (Mitzenmacher 2001) on load × peak latency, as in Finagle and Envoy.
+    """
+    best = ranking[0]
+    if tolerance > 0.0:
+        equals = next((i for i, one in enumerate(ranking) if one[0] > best[0] + tolerance), len(ranking))
+    elif ranking[1][:-2] != best[:-2]:
+        return
+    else:
+        equals = next((i for i, one in enumerate(ranking) if one[:-2] != best[:-2]), len(ranking))
+    loads = [load[one[-1][0].name] if one[-1][0].name in load else 0.0 for one in ranking[:equals]]
+    if equals < 2 or not any(loads):
+        return
+    first = int(random() * equals)
+    second = (first + 1 + int(random() * (equals - 1))) % equals
+    if loads[second] < loads[first] or (loads[second] == loads[first] and second < first):
+        first = second
+    if first:
+        ranking.insert(0, ranking.pop(first))
+
+
 def _losses(rows: list[Row], policy: Policy, snapshot: Snapshot) -> list[float]:
     """What is minimised, one a row."""
     if policy.weights is not None:
@@ -61,8 +88,10 @@ def _weighted(rows: list[Row], weights: Weights, snapshot: Snapshot) -> list[flo
     offset = weights.q0 + weights.c0 + weights.t0 + weights.i0
     losses = [offset + weights.c * row[0].blend - weights.q * predicted(row) for row in rows]
     if weights.t:
-        ttft = snapshot.ttft_ms
+        ttft, waits = snapshot.ttft_ms, snapshot.waits
         losses = [x + weights.t * ttft.get(r[0].name, PRIOR_TTFT_MS) for x, r in zip(losses, rows, strict=True)]
+        if waits:  # what a rate limit makes it wait is part of its time to the first token
+            losses = [x + weights.t * 1e3 * waits.get(r[0].name, 0.0) for x, r in zip(losses, rows, strict=True)]
     if weights.i:
         itl = snapshot.itl_ms
         losses = [x + weights.i * itl.get(r[0].name, PRIOR_ITL_MS) for x, r in zip(losses, rows, strict=True)]

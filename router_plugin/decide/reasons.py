@@ -35,7 +35,12 @@ def reason(rejection: Rejection) -> str:
         what = code.split("_", 1)[0]
         return f"{code}: predicted {what} {detail[1]:.4g}, that of {detail[0]} is {detail[2]:.4g}"
     if code == "cooldown":
-        return f"cooldown: rests another {detail[0]:.2f} s ({detail[1]})"
+        rest = "" if detail[0] == float("inf") else f"rests another {detail[0]:.2f} s "
+        return f"cooldown: {rest}({detail[1]})"
+    if code == "headroom":
+        return f"headroom: its rate limit has room in {detail[0]:.2f} s"
+    if code == "history":
+        return f"history: {detail[0]} (routing={{'sanitise': True}} would make it portable)"
     words = {
         "not_listed": "not among the models asked for",
         "provider_not_listed": f"provider {candidate.provider} is not among those asked for",

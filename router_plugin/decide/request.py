@@ -8,6 +8,7 @@ there, the caller tokenises exactly.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 from ..errors import SpecError
 from ..records import UNBOUNDED, Request, output_cap
 from ..spec import capability as cap
+from .history import history_of
 
 # Chat templates add a few tokens a message; a tool list brings the provider's own system prompt (Anthropic: up to
 # about 700 tokens), so the bound is generous there.
@@ -57,6 +59,7 @@ class _Tally:
     cap: int | None
     service_tier: str | None
     searches: int
+    unusual: bool
     __slots__ = (
         "audio_bytes",
         "cache_marks",
@@ -70,12 +73,13 @@ class _Tally:
         "service_tier",
         "text_bytes",
         "unbounded",
+        "unusual",
     )
 
     def __init__(self) -> None:
         self.needs = self.text_bytes = self.cjk_bytes = self.images = self.audio_bytes = self.file_bytes = 0
         self.searches = 0
-        self.unbounded = self.cache_marks = False
+        self.unbounded = self.cache_marks = self.unusual = False
         self.n, self.cap, self.service_tier = 1, None, None
 
     def text(self, text: str) -> None:
@@ -175,6 +179,7 @@ def _read_message(message: Any, tally: _Tally) -> None:
 
 
 def _read_rest(message: Mapping[str, Any], tally: _Tally) -> None:
+    tally.unusual = True
     if message.get("role") in ("system", "developer"):
         tally.needs |= cap.SYSTEM
     for key, value in message.items():
@@ -228,6 +233,18 @@ def _searches(tools: Any) -> int:
     return most
 
 
+def opening_key(messages: Sequence[Any]) -> str:
+    """A session key made of how the conversation began: its first system and its first human message."""
+    parts = []
+    for role in ("system", "user"):
+        for message in messages:
+            if isinstance(message, Mapping) and message.get("role") == role:
+                parts.append(f"{role}:{message.get('content')}")
+                break
+    text = "\0".join(parts).encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(text, digest_size=16).hexdigest()
+
+
 def _read_format(response_format: Any, tally: _Tally) -> None:
     if isinstance(response_format, Mapping):
         kind = response_format.get("type")
@@ -268,6 +285,7 @@ def _sized(
         tally.cache_marks,
         tally.service_tier,
         min(tally.searches, UNBOUNDED),
+        history_of(messages) if tally.unusual else None,
         {"user": user, "extra": extra, "metadata": kwargs["metadata"] if "metadata" in kwargs else None},
         {},
     )

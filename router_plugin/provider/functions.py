@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..errors import SpecError
@@ -70,19 +71,21 @@ class FunctionProvider:
                     f"wrap: {shown(self._function)} returned a coroutine; wrap an async def function around it"
                 )
             if not is_stream(answer):
-                return Answered(answer)
+                return Answered(answer, None, False, guard.limits)
             source, prefix = Source(answer, iter(answer), []), deque[Any]()
+            first = None
             for chunk in source.iterator:
                 source.chunks.append(chunk)
                 prefix.append(chunk)
-                if output_text(chunk):
+                if first is None and output_text(chunk):
+                    first = time.monotonic()
+                    guard.streaming(first, started + attempt.left_s, attempt.stall_timeout_s, source.chunks)
+                if first is not None and not attempt.buffer:
                     break
-            now = time.monotonic()
-            guard.streaming(now, attempt.deadline, attempt.stall_timeout_s, source.chunks)
             streaming = True
-            return Answered(PeekedSource(source, prefix, guard, now - started), now - started, True)
+            return _streaming(source, prefix, guard, started, first)
         except Exception as error:
-            return failed(error, time.time(), guard.fired, guard.status)
+            return failed(error, time.time(), guard.fired, guard.status, limits=guard.limits)
         finally:
             INSIDE.reset(token)
             guard.active = False
@@ -92,8 +95,10 @@ class FunctionProvider:
             TAP.release()
 
     async def acall(self, attempt: Attempt) -> Answered | Failed:
-        started = time.monotonic()
-        guard = AsyncGuard(started + attempt.until_first_s, asyncio.get_running_loop())
+        loop = asyncio.get_running_loop()
+        clock = loop.time
+        started = clock()
+        guard = AsyncGuard(started + attempt.until_first_s, loop)
         guard.task = asyncio.current_task()
         TAP.hold()
         token = INSIDE.set(guard)
@@ -102,24 +107,26 @@ class FunctionProvider:
         try:
             answer = await self._function(**_arguments(attempt))
             if not hasattr(answer, "__aiter__"):
-                return Answered(answer)
+                return Answered(answer, None, False, guard.limits)
             source, prefix = Source(answer, answer.__aiter__(), []), deque[Any]()
+            first = None
             async for chunk in source.iterator:
                 source.chunks.append(chunk)
                 prefix.append(chunk)
-                if output_text(chunk):
+                if first is None and output_text(chunk):
+                    first = clock()
+                    guard.streaming(first, started + attempt.left_s, attempt.stall_timeout_s, source.chunks)
+                if first is not None and not attempt.buffer:
                     break
-            now = time.monotonic()
-            guard.streaming(now, attempt.deadline, attempt.stall_timeout_s, source.chunks)
             streaming = True
-            return Answered(PeekedSource(source, prefix, guard, now - started), now - started, True)
+            return _streaming(source, prefix, guard, started, first)
         except asyncio.CancelledError:
             if guard.ours():
                 late = TimeoutError(f"no answer within {attempt.until_first_s:.3g} s")
                 return failed(late, time.time(), True)
             raise
         except Exception as error:
-            return failed(error, time.time(), guard.fired, guard.status)
+            return failed(error, time.time(), guard.fired, guard.status, limits=guard.limits)
         finally:
             INSIDE.reset(token)
             guard.active, guard.task = False, None
@@ -129,6 +136,18 @@ class FunctionProvider:
             TAP.release()
 
     bill = staticmethod(bill)
+
+
+def _streaming(source: Source, prefix: deque[Any], guard: Guard, started: float, first: float | None) -> Answered:
+    def discard() -> None:
+        guard.ended()
+        close = getattr(source.stream, "close", None)
+        if callable(close) and not inspect.iscoroutinefunction(close):
+            close()
+
+    ttft = None if first is None else first - started
+    whole = partial(FunctionStreams().whole, source)
+    return Answered(PeekedSource(source, prefix, guard, ttft), ttft, True, guard.limits, whole, discard)
 
 
 def _arguments(attempt: Attempt) -> dict[str, Any]:
@@ -146,6 +165,11 @@ def is_stream(answer: Any) -> bool:
     return hasattr(answer, "__next__") or (hasattr(answer, "__iter__") and not hasattr(answer, "model_dump"))
 
 
+def _tool_calls(chunk: Any) -> list[Any]:
+    choices = field(chunk, "choices") or ()
+    return [call for choice in choices for call in field(field(choice, "delta"), "tool_calls") or ()]
+
+
 class FunctionStreams:
     """What a handover asks about the streams of a function."""
 
@@ -154,6 +178,19 @@ class FunctionStreams:
 
     def text(self, source: Source) -> str:
         return "".join(output_text(chunk) or (chunk if isinstance(chunk, str) else "") for chunk in source.chunks)
+
+    def whole(self, source: Source) -> Any:
+        """One answer made of all that was received: text, tool calls, the last finish reason, usage."""
+        calls = [call for chunk in source.chunks for call in _tool_calls(chunk)]
+        message = {
+            "role": "assistant",
+            "content": self.text(source) if not calls else None,
+            "tool_calls": calls or None,
+        }
+        ends = [field(choice, "finish_reason") for chunk in source.chunks for choice in field(chunk, "choices") or ()]
+        end = next((one for one in reversed(ends) if one), None)
+        usage = next((found for chunk in reversed(source.chunks) if (found := field(chunk, "usage"))), None)
+        return {"choices": [{"index": 0, "message": message, "finish_reason": end}], "usage": usage}
 
     def is_free(self, source: Source) -> bool:
         return False

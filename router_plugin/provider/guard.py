@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ..records import Attempt
+    from ..records import Attempt, RateWindow
 
 LEAST_S = 0.001
 _NEVER = float("inf")
@@ -36,6 +36,7 @@ class Guard:
         "error",
         "fired",
         "idle_since",
+        "limits",
         "network",
         "plain",
         "response",
@@ -53,11 +54,14 @@ class Guard:
         self.network: Any = None  # httpcore's stream, whose socket is shut down when the time is over
         self.response: Any = None  # httpx's, once the headers are there
         self.status: int | None = None
+        self.limits: tuple[RateWindow, ...] = ()  # what the answer's headers said of rate limits
         self.error: BaseException | None = None  # what the attempt's request failed with
         self.seen = 0  # chunks found by the last look
         self.chunks: Sequence[Any] = ()
         self.idle_since = 0.0
         self.stall_s: float | None = None
+
+    now = staticmethod(time.monotonic)
 
     def streaming(self, now: float, deadline: float, stall_s: float | None, chunks: Sequence[Any]) -> None:
         """The first content is there: from now on the deadline and the stall limit count."""
@@ -114,9 +118,13 @@ class AsyncGuard(Guard):
         self.task: asyncio.Task[Any] | None = None
         self.handle: asyncio.TimerHandle | None = None
 
+    def now(self) -> float:  # type: ignore[override]
+        """The loop's own time: on a loop with virtual time attempts are timed by that."""
+        return self.loop.time()
+
     def arm(self) -> None:
         self.disarm()
-        self.handle = self.loop.call_later(max(0.0, self.at - time.monotonic()), self._look)
+        self.handle = self.loop.call_at(self.at, self._look)
 
     def ended(self) -> None:
         self.disarm()
@@ -138,7 +146,7 @@ class AsyncGuard(Guard):
             self.loop.call_soon_threadsafe(lambda: self.loop.create_task(response.aclose()))
 
     def _look(self) -> None:
-        now = time.monotonic()
+        now = self.loop.time()
         if self.task is None and now < self.deadline:  # nobody is waiting: the reader is slow, not the provider
             self.idle_since = now
         if not self.due(now):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 from typing import Any
 
 from ..records import Answered, Attempt, Failed, Request, output_cap
@@ -62,6 +63,7 @@ class LitellmProvider:
 
         started = time.monotonic()
         guard = Guard(started + attempt.until_first_s)
+        attempt.cancel = guard.fire
         guard.attempt, attempt.sent = attempt, attempt.candidate.provider in litellm._custom_providers
         TAP.hold()
         token = INSIDE.set(guard)
@@ -74,7 +76,7 @@ class LitellmProvider:
                 return _checked(response, attempt, guard)
             peeked = peek(response, attempt, guard, started)
             answered = isinstance(peeked, Peeked)
-            return Answered(peeked, peeked.ttft_s, True) if isinstance(peeked, Peeked) else peeked
+            return _streaming(peeked, guard) if isinstance(peeked, Peeked) else peeked
         except Exception as error:
             return _failed(error, attempt, guard)
         finally:
@@ -89,8 +91,9 @@ class LitellmProvider:
     async def acall(self, attempt: Attempt) -> Answered | Failed:
         import litellm
 
-        started = time.monotonic()
-        guard = AsyncGuard(started + attempt.until_first_s, asyncio.get_running_loop())
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        guard = AsyncGuard(started + attempt.until_first_s, loop)
         guard.task = asyncio.current_task()
         guard.attempt, attempt.sent = attempt, attempt.candidate.provider in litellm._custom_providers
         TAP.hold()
@@ -104,7 +107,7 @@ class LitellmProvider:
                 return _checked(response, attempt, guard)
             peeked = await apeek(response, attempt, guard, started)
             answered = isinstance(peeked, Peeked)
-            return Answered(peeked, peeked.ttft_s, True) if isinstance(peeked, Peeked) else peeked
+            return _streaming(peeked, guard) if isinstance(peeked, Peeked) else peeked
         except asyncio.CancelledError as error:
             if guard.ours():
                 return _failed(error, attempt, guard)
@@ -206,7 +209,17 @@ def _checked(response: Any, attempt: Attempt, guard: Guard) -> Answered | Failed
         empty = False
     if empty:
         return _failed(_bad_answer("the answer has no choices", attempt), attempt, guard, "bad_answer", response)
-    return Answered(response)
+    return Answered(response, None, False, guard.limits)
+
+
+def _streaming(peeked: Peeked, guard: Guard) -> Answered:
+    def discard() -> None:
+        guard.ended()
+        guard.drop()
+
+    return Answered(
+        peeked, peeked.ttft_s, True, guard.limits, partial(LitellmProvider.streams.whole, peeked.source), discard
+    )
 
 
 def _bad_answer(what: str, attempt: Attempt) -> Exception:
@@ -231,7 +244,8 @@ def _failed(
         )
         cut.__cause__ = error if isinstance(error, Exception) else None
         error = cut
-    facts = failed(error, time.time(), guard.fired, guard.status)
+    wire = guard.response.headers if guard.response is not None else None
+    facts = failed(error, time.time(), guard.fired, guard.status, wire, guard.limits)
     if (
         (not attempt.sent or is_unwritable(error))
         and facts.kind in ("server", "connection", "unknown")

@@ -52,9 +52,10 @@ class _Peek:
         if problem:
             return _broken(problem, self.attempt, self.stream)
         if self.ttft_s is None and has_content(chunk):
-            now = time.monotonic()
+            now = self.guard.now()
             self.ttft_s = now - self.started
-            self.guard.streaming(now, self.attempt.deadline, self.attempt.stall_timeout_s, self.stream.chunks)
+            ends = self.started + self.attempt.left_s
+            self.guard.streaming(now, ends, self.attempt.stall_timeout_s, self.stream.chunks)
             self.guard.arm()
             if not self.attempt.buffer:
                 return self.peeked()
@@ -203,6 +204,12 @@ class LitellmStreams:
     def text(self, source: Any) -> str:
         """All output received so far."""
         return "".join(output_text(chunk) for chunk in source.chunks)
+
+    def whole(self, source: Any) -> Any:
+        """One answer made of all that was received, as litellm builds it for its callbacks."""
+        import litellm
+
+        return litellm.stream_chunk_builder(list(source.chunks)) or litellm.ModelResponse()
 
     def is_free(self, source: Any) -> bool:
         """Whether litellm's own cache answered: nobody is paid."""

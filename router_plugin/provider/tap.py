@@ -19,6 +19,7 @@ from typing import Any
 
 from ..fork import renew_in_child
 from .guard import INSIDE, LEAST_S, AsyncGuard, Guard
+from .limits import rate_windows
 
 
 class Tap:
@@ -125,8 +126,16 @@ def _stays_home(request: Any, response: Any) -> bool:
     return bool((here.scheme, here.host, here.port) == (there.scheme, there.host, there.port))
 
 
-def _attach(guard: Guard, response: Any) -> None:
+def _read_head(guard: Guard, response: Any) -> None:
+    """Status and rate limits as they came over the wire: litellm drops the headers of several providers."""
     guard.response, guard.status = response, response.status_code
+    windows = rate_windows(response.headers.raw, time.time())
+    if windows:
+        guard.limits = windows
+
+
+def _attach(guard: Guard, response: Any) -> None:
+    _read_head(guard, response)
     extensions = response.extensions
     guard.network = extensions["network_stream"] if "network_stream" in extensions else None
     if guard.fired:
@@ -159,7 +168,7 @@ def _async_send(original: Any) -> Any:
         except Exception as error:
             guard.error = error
             raise
-        guard.response, guard.status = response, response.status_code
+        _read_head(guard, response)
         if not stream:
             try:
                 _refuse_page(response)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..records import Failed
+from ..records import Failed, RateWindow
 from .retry_after import wait_wanted
 
 # Most specific first: litellm's subclasses of BadRequestError stand before it.
@@ -80,11 +80,19 @@ _UNSUPPORTED_WORDS = ("unsupported parameter", "unsupported value", "does not su
 _QUOTA_WORDS = ("insufficient_quota", "billing", "credit balance", "exceeded your current quota")
 
 
-def failed(error: BaseException, wall: float, timed_out: bool = False, http_status: int | None = None) -> Failed:
+def failed(
+    error: BaseException,
+    wall: float,
+    timed_out: bool = False,
+    http_status: int | None = None,
+    wire: Any = None,
+    limits: tuple[RateWindow, ...] = (),
+) -> Failed:
     """The facts of a failure.
 
     ``timed_out``: our own timer cut the attempt, whatever the error looks like; ``http_status``: what the provider
-    really answered, where it was seen (litellm turns a 529 into a 500, and a 200 with an error inside into a 422).
+    really answered, where it was seen (litellm turns a 529 into a 500, and a 200 with an error inside into a 422);
+    ``wire``: the headers it answered with, and ``limits`` what they said of rate limits.
     """
     error = _unwrapped(error)
     status = http_status if http_status is not None and http_status >= 400 else _status(error)
@@ -93,10 +101,12 @@ def failed(error: BaseException, wall: float, timed_out: bool = False, http_stat
     kind = "timeout" if timed_out else _kind(error, status, message.lower(), chain)
     if http_status is not None and http_status < 400 and kind in ("bad_request", "unknown"):
         kind = "bad_answer"  # the answer came and could not be read
-    wait = wait_wanted(_headers(error), message, wall) if kind in ("rate_limit", "overloaded", "quota") else None
+    wait = None
+    if kind in ("rate_limit", "overloaded", "quota"):
+        wait = wait_wanted(wire or _headers(error), message, wall)
     unsent = _unsent(chain, message.lower())
     billed = kind in ("timeout", "connection", "bad_answer") and not unsent and status not in (401, 403, 404, 429)
-    return Failed(error, kind, billed, wait, status)
+    return Failed(error, kind, billed, wait, status, limits=limits)
 
 
 def _unsent(chain: list[str], message: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal
 
@@ -54,6 +55,30 @@ class _WeightsSpec(Spec):
         return Weights(**self.__dict__)
 
 
+def _hedge(value: Any) -> Any:
+    """ "p50" … "p99" (of the deployment's own times), or seconds."""
+    if value is None or (isinstance(value, str) and re.fullmatch(r"p[1-9][0-9]?", value)):
+        return value
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
+        raise ValueError(f"must be a quantile such as 'p95' or a number of seconds, not {shown(value)}")
+    return float(value)
+
+
+def _session(value: Any) -> Any:
+    """A key, or True for one made of the conversation's opening."""
+    if value is None or isinstance(value, bool):
+        return value or None
+    if not isinstance(value, str) or not value or len(value) > 512:
+        raise ValueError(f"must be a key of 1 to 512 characters, or True to derive it, not {shown(value)}")
+    return value
+
+
+def _flag(value: Any) -> Any:
+    if value is not None and not isinstance(value, bool):
+        raise ValueError(f"must be True or False, not {shown(value)}")
+    return value
+
+
 Names = Annotated[tuple[Text, ...] | None, BeforeValidator(_names)]
 Condition = type[BaseException] | Callable[..., Any]
 
@@ -66,6 +91,10 @@ class Routing(Spec):
     prediction on this request); ``max_ttft_ms``, ``max_itl_ms``; ``models``, ``providers``, ``exclude_models``,
     ``exclude_providers``. Dials (the innermost layer wins): ``willingness_to_pay`` USD per 0.10 of quality,
     ``weights`` (q per unit of quality, c per USD/M tokens, t and i per ms), ``objective``.
+    ``session`` keeps a conversation on its deployment while its prompt cache is warm (a key, or True to derive one from
+    the opening); ``hedge_after`` ("p95", or seconds) asks a second deployment when the first is late; ``fallback_on``
+    takes exception types, functions of the exception, and functions of the response (see ``router_plugin.checks``);
+    ``balance_tolerance`` is the difference in score within which load decides; ``sanitise`` makes a history portable.
     Times are seconds unless the name says ms. Source of the vocabulary: Martian's gateway, Unify's router strings.
     """
 
@@ -101,6 +130,10 @@ class Routing(Spec):
     stall_timeout_s: Positive | None = None
     max_attempts: Count | None = None
     patience_s: NonNegative | None = None
+    hedge_after: Annotated[str | float | None, BeforeValidator(_hedge)] = None
+    session: Annotated[str | bool | None, BeforeValidator(_session)] = None
+    balance_tolerance: NonNegative | None = None
+    sanitise: Annotated[bool | None, BeforeValidator(_flag)] = None
     on_rate_limit: Literal["next", "wait"] | None = None
     content_policy_fallback: bool | None = None
     fallback_on: tuple[Condition, ...] | None = Field(default=None, repr=False)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from ..checks import reads_response
 from .options import Routing
 from .strings import Bound, ModelTag, RouterTag, Weights
 
@@ -51,6 +52,10 @@ class Policy:
     stall_timeout_s: float | None = None
     max_attempts: int = 4
     patience_s: float = 3.0
+    hedge_after: str | float | None = None
+    session: str | bool | None = None
+    balance_tolerance: float = 0.0
+    sanitise: bool = False
     on_rate_limit: str = "next"
     content_policy_fallback: bool = False
     fallback_on: tuple[Any, ...] = ()
@@ -62,6 +67,9 @@ class Policy:
     plain_objective: bool = field(init=False, default=True)
     bounded: bool = field(init=False, default=False)
     relative: bool = field(init=False, default=False)
+    # ``fallback_on`` in its two kinds: conditions on exceptions, functions of the whole response.
+    on_errors: tuple[Any, ...] = field(init=False, default=())
+    on_responses: tuple[Any, ...] = field(init=False, default=())
 
     def __post_init__(self) -> None:
         dials = (self.weights, self.willingness_to_pay, self.minimise, self.maximise)
@@ -69,6 +77,8 @@ class Policy:
         put = object.__setattr__
         put(self, "plain_objective", self.objective == "quality" and not any(dial is not None for dial in dials))
         put(self, "relative", relative)
+        put(self, "on_responses", tuple(one for one in self.fallback_on if reads_response(one)))
+        put(self, "on_errors", tuple(one for one in self.fallback_on if not reads_response(one)))
         put(self, "bounded", relative or self.max_cost_per_million_tokens is not None)
 
 

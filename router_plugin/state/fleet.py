@@ -1,180 +1,378 @@
-"""What has been seen of each deployment (latency, failures, cooldowns), and the money ledger beside it.
+"""What has been seen of each deployment: latency, health, headroom, sessions, and the money ledger beside it.
 
-One ``Fleet`` a router; the plan knows it as ``CallState``.
+One ``Fleet`` a router; the plan knows it as ``CallState``. Reads for deciding are lock-free: a ``Snapshot`` gets maps
+that are replaced, never edited where their keys change. Writes take one short lock; nothing but arithmetic happens
+under it. The first call of a process in either mode (it carries litellm's lazy imports) is marked and not learned.
 
-Reads are lock-free: deciding gets a ``Snapshot`` whose cooldown map is replaced, never edited. Writes take one short
-lock. Latencies are time-decayed means; whole answers and streams are kept apart; the first call of a process in either
-mode (it carries litellm's lazy imports) is not learned.
+latency.py says how long things take, health.py who is well, headroom.py what rate limits leave, sessions.py where a
+conversation is, retry_budget.py how many retries there may be.
 """
 
 from __future__ import annotations
 
 import logging
 import math
+import random
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..clock import Clock
 from ..fork import renew_in_child
-from ..snapshot import Snapshot
+from ..records import Candidate, Failed, RateWindow
+from ..snapshot import NO_WAITS, Snapshot
 from ..spec.budget import Budget
+from .headroom import Headroom
+from .health import Health
+from .latency import Latency
 from .ledger import Ledger
+from .retry_budget import RetryBudget
+from .sessions import Sessions
 
 log = logging.getLogger("router_plugin")
 
-# Time constant of the means: half of what is known is forgotten after 3 minutes (Finagle's peak-EWMA uses seconds to
-# minutes; model endpoints drift slower than microservices).
-HALF_LIFE_S = 180.0
-# Rests, seconds. A credential or a quota does not mend itself in a minute; an outage usually ends or is noticed sooner.
-BASE_REST_S = 5.0
-LONGEST_REST_S = 300.0
+# Rests, seconds. A credential or a quota does not mend itself in a minute; a limit without a time usually passes soon.
 CREDENTIAL_REST_S = 300.0
 RATE_LIMIT_REST_S = 5.0
-FAILURES_TO_REST = 5
+LONGEST_REST_S = 300.0
+_PROBING = (math.inf, "one probe is on its way")
+_UNWELL = ("server", "timeout", "connection", "bad_answer", "empty_answer")
+_REST_LONG = ("credential", "not_found", "quota")
+# An answer this many times slower than the deployment's own usual, and by at least so many seconds, is slow.
+_SLOW_TIMES, _SLOW_S = 8.0, 4.0
 
 
 @dataclass(slots=True)
 class Seen:
-    """One deployment's figures. Means are seconds with their decayed weight; ``cost_nano`` and counts are totals."""
+    """One deployment's figures. Counts are totals, money nano-dollars."""
 
+    headroom: Headroom
+    latency: Latency = field(default_factory=Latency)
+    health: Health = field(default_factory=Health)
     attempts: int = 0
     successes: int = 0
     failures: int = 0
     in_flight: int = 0
-    consecutive: int = 0
-    rests: int = 0
     cost_nano: int = 0
     last_error: str = ""
-    ttft_s: float = math.nan
-    itl_s: float = math.nan
-    whole_s: float = math.nan
-    weight: float = 0.0
-    updated: float = 0.0
+    known_until: float = 0.0  # the end of a rest that the provider itself asked for
+    guessed: bool = False  # whether the present rest is a guess of ours, which yields when nothing else is left
 
 
 class Fleet:
     """The live state of one router's deployments."""
 
-    def __init__(self, clock: Clock, budgets: Sequence[Budget] = ()) -> None:
+    def __init__(self, clock: Clock, budgets: Sequence[Budget] = (), seed: int | None = None) -> None:
         self._clock = clock
         self.ledger = Ledger(budgets, clock)
         self.reserve = self.ledger.reserve
+        self.sessions = Sessions(clock.monotonic)
+        self._retries = RetryBudget()
+        self._jitter = random.Random(seed).random
         self._warned: set[tuple[str, str]] = set()
         self._lock = threading.RLock()
         self._seen: dict[str, Seen] = {}
+        self._limits: dict[str, tuple[int | None, int | None]] = {}
+        self._limited: set[str] = set()
+        self._credentials: dict[str, tuple[str, ...]] = {}
+        self._same_model: dict[str, tuple[str, ...]] = {}
         self._cooling: dict[str, tuple[float, str]] = {}
         self._ttft: dict[str, float] = {}
         self._itl: dict[str, float] = {}
         self._ratio: dict[str, float] = {}
+        self._load: dict[str, float] = {}
         self.epoch = 0
         self._cold = {True, False}  # modes (streamed or not) whose first call in this process is still to come
+        self._marked = 0
         renew_in_child(self)
 
-    def snapshot(self) -> Snapshot:
-        return Snapshot(self._clock.monotonic(), self._cooling, self._ttft, self._itl, self._ratio)
+    def meet(self, candidates: Sequence[Candidate]) -> None:
+        """Learn the limits and credentials that deployments declare."""
+        shared: dict[Any, list[str]] = {}
+        models: dict[str, list[str]] = {}
+        with self._lock:
+            for candidate in candidates:
+                deployment, name = candidate.deployment, candidate.name
+                models.setdefault(deployment.model, []).append(name)
+                self._limits[name] = (deployment.rpm, deployment.tpm)
+                if deployment.rpm is not None or deployment.tpm is not None:
+                    self._limited.add(name)
+                    if name in self._seen:
+                        self._seen[name].headroom.rpm, self._seen[name].headroom.tpm = deployment.rpm, deployment.tpm
+                if deployment.api_key is not None:
+                    key = (candidate.provider, deployment.api_base, deployment.api_key.get_secret_value())
+                    shared.setdefault(key, []).append(name)
+            self._same_model = {name: tuple(names) for names in models.values() for name in names}
+            self._credentials = {name: tuple(names) for names in shared.values() for name in names}
 
-    def started(self, name: str) -> None:
+    # -- deciding -----------------------------------------------------------------------------------------------
+
+    def snapshot(self, tokens: int = 0) -> Snapshot:
+        """The state as a decision sees it; ``tokens`` are the input tokens of the request (for token limits)."""
+        now = self._clock.monotonic()
+        waits = self._waits(now, tokens) if self._limited else NO_WAITS
+        return Snapshot(now, self._cooling, self._ttft, self._itl, self._ratio, waits, self._load)
+
+    def _waits(self, now: float, tokens: int) -> Mapping[str, float]:
+        found: dict[str, float] = {}
+        with self._lock:
+            for name in self._limited:
+                wait = (self._seen[name] if name in self._seen else self._of(name)).headroom.wait_s(now, tokens)
+                if wait > 0.0:
+                    found[name] = wait
+        return found or NO_WAITS
+
+    # -- attempts -----------------------------------------------------------------------------------------------
+
+    def admit(self, name: str, tokens: int, panic: bool) -> float:
+        """Count one more attempt in flight there, where health and limits let it go: 0. Else the seconds to wait.
+
+        Choice and count happen with no await between them. ``panic``: nothing else is left, guesses of ours yield.
+        """
+        now = self._clock.monotonic()
         with self._lock:
             seen = self._seen[name] if name in self._seen else self._of(name)
+            if name in self._cooling and (wait := self._rest_left(name, seen, now, panic)) > 0.0:
+                return wait
+            if name in self._limited and (wait := seen.headroom.wait_s(now, tokens)) > 0.0:
+                if seen.health.probing:
+                    seen.health.give_back()
+                return wait
+            if seen.health.probing:
+                self._cool(name, *_PROBING)
             seen.attempts += 1
             seen.in_flight += 1
+            seen.headroom.sent(now, tokens)
+            self._feel(name, seen, now)
+        return 0.0
+
+    def _rest_left(self, name: str, seen: Seen, now: float, panic: bool) -> float:
+        """Seconds that a cooling deployment still rests; 0 where an attempt may go (it is then the one probe)."""
+        if seen.known_until > now:
+            return seen.known_until - now
+        health = seen.health
+        if health.open:
+            return 0.0 if health.take_probe(now, panic) else max(0.001, health.wait_s(now, panic))
+        until = self._cooling[name][0]
+        return until - now if until > now and not (panic and seen.guessed) else 0.0
+
+    def withdraw(self, name: str, tokens: int) -> None:
+        """An admitted attempt was not made after all."""
+        with self._lock:
+            seen = self._of(name)
+            seen.attempts -= 1
+            self._over(name, seen, tokens, None, False)
+
+    def _over(self, name: str, seen: Seen, tokens: int, used: float | None, served: bool) -> None:
+        """What every end of an attempt has in common."""
+        seen.in_flight -= 1
+        seen.headroom.back(tokens, used, served)
+        if seen.health.probing and self._cooling.get(name, ("",))[0] == math.inf:
+            seen.health.give_back()
+            self._cool(name, seen.health.until, seen.health.why)
 
     def succeeded(
-        self, name: str, latency_s: float, ttft_s: float | None, output_tokens: int, stream: bool, nano: int
+        self,
+        name: str,
+        latency_s: float,
+        ttft_s: float | None,
+        output_tokens: int,
+        stream: bool,
+        nano: int,
+        reserved: int,
+        used: int,
     ) -> None:
         now = self._clock.monotonic()
         with self._lock:
             seen = self._seen[name] if name in self._seen else self._of(name)
-            seen.in_flight -= 1
             seen.cost_nano += nano
             seen.successes += 1
-            seen.consecutive = seen.rests = 0
-            if name in self._cooling:
-                self._cooling = {k: v for k, v in self._cooling.items() if k != name}
-            if stream in self._cold:
+            seen.in_flight -= 1
+            seen.headroom.back(reserved, used)
+            cold = stream in self._cold
+            slow = not cold and self._is_slow(seen, latency_s, ttft_s, stream)
+            if not stream or slow:  # a stream has been counted since it began
+                seen.health.succeeded(now, slow)
+            if name in self._cooling and not seen.health.open:
+                seen.known_until = 0.0
+                self._warm(name)
+            if slow and seen.health.too_slow(now, self._jitter):
+                self._cool(name, seen.health.until, "slow")
+            if cold:
                 self._cold.discard(stream)
-                return
-            self._learn(name, seen, now, latency_s, ttft_s, output_tokens, stream)
+                self._marked += 1
+            elif stream and ttft_s is not None:
+                seen.latency.streamed(ttft_s, latency_s, output_tokens, now)
+                self._publish(name, seen)
+            else:
+                seen.latency.answered(latency_s, output_tokens, now)
+                if name not in self._ttft or seen.latency.ttft.total == 0.0:
+                    self._publish(name, seen)
+            self._feel(name, seen, now)
+
+    def began(self, name: str) -> None:
+        """The first content of a stream came: it is well, however the caller goes on with it."""
+        now = self._clock.monotonic()
+        with self._lock:
+            seen = self._of(name)
+            if seen.health.succeeded(now) and name in self._cooling:
+                self._warm(name)
+
+    @staticmethod
+    def _is_slow(seen: Seen, latency_s: float, ttft_s: float | None, stream: bool) -> bool:
+        usual = seen.latency.usual_s(stream)
+        took = ttft_s if stream and ttft_s is not None else latency_s
+        return usual > 0.0 and took > _SLOW_TIMES * usual and took - usual > _SLOW_S
+
+    def _publish(self, name: str, seen: Seen) -> None:
+        first, gap = seen.latency.first_s(), seen.latency.gap_s()
+        if first == first:
+            self._ttft[name] = first * 1e3
+        if gap == gap:
+            self._itl[name] = gap * 1e3
+
+    def _feel(self, name: str, seen: Seen, now: float) -> None:
+        """What its load weighs when one of several equals is picked: (in flight + 1) × peak latency."""
+        peak = seen.latency.peak_now(now)
+        self._load[name] = (seen.in_flight + 1) * (peak if peak > 0.01 else 0.01) * seen.health.burden(now)
 
     def counted(self, name: str, estimated: int, real: int) -> None:
-        """Learn how many input tokens a deployment counts for what we estimate (its tokeniser, its chat template).
+        """Learn how many input tokens a model counts for what we estimate (its tokeniser, its chat template).
 
         Only texts long enough to tell, and only within reason: cached or filtered prompts must not run away with it.
         """
         ratio = min(max(real / estimated, 0.25), 4.0)
         before = self._ratio[name] if name in self._ratio else 1.0
-        self._ratio[name] = before + 0.1 * (ratio - before)
+        learnt = before + 0.1 * (ratio - before)
+        for same in self._same_model[name] if name in self._same_model else (name,):
+            self._ratio[same] = learnt
 
-    def _learn(
-        self, name: str, seen: Seen, now: float, latency_s: float, ttft_s: float | None, tokens: int, stream: bool
-    ) -> None:
-        decay = 0.5 ** ((now - seen.updated) / HALF_LIFE_S) if seen.weight else 0.0
-        # A floor of one tenth keeps the mean moving under heavy traffic.
-        seen.weight = min(seen.weight * decay, 9.0) + 1.0
-        share, seen.updated = 1.0 / seen.weight, now
-        if not stream or ttft_s is None:
-            seen.whole_s = _blend(seen.whole_s, latency_s, share)
-            return
-        seen.ttft_s = _blend(seen.ttft_s, ttft_s, share)
-        self._ttft[name] = seen.ttft_s * 1e3
-        if tokens > 1:
-            seen.itl_s = _blend(seen.itl_s, max(0.0, latency_s - ttft_s) / (tokens - 1), share)
-            self._itl[name] = seen.itl_s * 1e3
-
-    def failed(self, name: str, kind: str, latency_s: float, retry_after_s: float | None, nano: int) -> None:
+    def told(self, name: str, windows: Sequence[RateWindow]) -> None:
+        """Rate limits that an answer's headers told of."""
         now = self._clock.monotonic()
         with self._lock:
+            self._of(name).headroom.told(windows, now)
+            self._limited.add(name)
+
+    def failed(self, name: str, failure: Failed, latency_s: float, stream: bool, nano: int, reserved: int) -> None:
+        now, kind = self._clock.monotonic(), failure.kind
+        with self._lock:
             seen = self._of(name)
-            seen.in_flight -= 1
             seen.cost_nano += nano
             seen.failures += 1
             seen.last_error = kind
-            rest = self._rest(seen, kind, retry_after_s)
-            if rest > 0 and self._cooling.get(name, (0.0, ""))[0] < now + rest:
-                self._cooling = {k: v for k, v in self._cooling.items() if v[0] > now}
-                self._cooling[name] = (now + rest, kind)
+            seen.in_flight -= 1
+            seen.headroom.back(reserved, None, served=kind not in ("rate_limit", "credential", "connection"))
+            if failure.limits:
+                seen.headroom.told(failure.limits, now)
+                self._limited.add(name)
+            if kind == "timeout":
+                seen.latency.cut(latency_s, stream, now)
+                self._publish(name, seen)
+            if kind in _UNWELL:
+                if seen.health.failed(now, kind, self._jitter, now - latency_s) or seen.health.open:
+                    self._cool(name, seen.health.until, seen.health.why)
+            elif kind in _REST_LONG:
+                for other in self._credentials.get(name, (name,)) if kind == "credential" else (name,):
+                    self._guess(other, now + CREDENTIAL_REST_S, kind)
+            elif kind in ("rate_limit", "overloaded"):
+                self._limit(name, seen, now, kind, failure.retry_after_s)
+            elif seen.health.probing:
+                seen.health.give_back()
+                self._cool(name, seen.health.until, seen.health.why)
+            self._feel(name, seen, now)
 
-    @staticmethod
-    def _rest(seen: Seen, kind: str, retry_after_s: float | None) -> float:
-        """How long a deployment rests after a failure of this kind; 0 for none. 429 is capacity, not health."""
-        if kind in ("credential", "not_found", "quota"):
-            return CREDENTIAL_REST_S
-        if kind in ("rate_limit", "overloaded"):
-            wished = RATE_LIMIT_REST_S if retry_after_s is None else retry_after_s
-            return min(max(wished, 0.05), LONGEST_REST_S)
-        if kind in ("server", "timeout", "connection", "bad_answer"):
-            seen.consecutive += 1
-            if seen.consecutive >= FAILURES_TO_REST:
-                seen.consecutive = 0
-                seen.rests += 1
-                return min(BASE_REST_S * seen.rests, LONGEST_REST_S)
-        return 0.0
+    def _limit(self, name: str, seen: Seen, now: float, kind: str, retry_after_s: float | None) -> None:
+        if seen.health.probing:
+            seen.health.give_back()
+        if kind == "rate_limit":
+            seen.headroom.surprised(now)
+            self._limited.add(name)
+        if retry_after_s is None:
+            self._guess(name, now + RATE_LIMIT_REST_S, kind)
+            return
+        rest = min(max(retry_after_s, 0.05), LONGEST_REST_S)
+        # A wish beyond two minutes is a quota: it rests, but is tried when nothing else is left.
+        seen.known_until = max(seen.known_until, now + rest) if retry_after_s <= 120.0 else seen.known_until
+        self._guess(name, now + rest, kind)
 
-    def abandoned(self, name: str, nano: int) -> None:
-        """A call that was cancelled says nothing about the deployment."""
+    def _guess(self, name: str, until: float, why: str) -> None:
+        """A rest of our own choosing: it yields when nothing else is left."""
+        self._of(name).guessed = True
+        if self._cooling.get(name, (0.0, ""))[0] < until:
+            self._cool(name, until, why)
+
+    def _cool(self, name: str, until: float, why: str) -> None:
+        now = self._clock.monotonic()
+        cooling = {k: v for k, v in self._cooling.items() if v[0] > now or self._seen[k].health.open}
+        cooling[name] = (until, why)
+        self._cooling = cooling
+
+    def _warm(self, name: str) -> None:
+        self._cooling = {k: v for k, v in self._cooling.items() if k != name}
+
+    def abandoned(self, name: str, nano: int, reserved: int, latency_s: float, stream: bool, waiting: bool) -> None:
+        """A call that was cancelled says nothing of the deployment's health; where nothing had come yet (``waiting``),
+        it took at least this long."""
+        now = self._clock.monotonic()
         with self._lock:
             seen = self._of(name)
-            seen.in_flight -= 1
             seen.cost_nano += nano
+            if waiting and latency_s > 0.0:
+                seen.latency.cut(latency_s, stream, now)
+            self._over(name, seen, reserved, None, True)
+            self._feel(name, seen, now)
 
-    def usual_s(self, name: str) -> float:
-        """What an answer of this deployment usually takes, seconds; 0 where nothing is known."""
-        seen = self._seen[name] if name in self._seen else None
-        return seen.whole_s if seen is not None and seen.whole_s == seen.whole_s else 0.0
+    # -- time and tries -----------------------------------------------------------------------------------------
 
-    def soonest(self, names: list[str]) -> float | None:
-        """Seconds until the first of the named cooling deployments is back; None where none cools."""
+    def usual_s(self, name: str, stream: bool) -> float:
+        """What an answer of this deployment usually takes (of a stream: its first token), s; 0: nothing is known."""
+        return self._seen[name].latency.usual_s(stream) if name in self._seen else 0.0
+
+    def total_s(self, name: str, stream: bool) -> float:
+        """What an answer usually takes to its end, seconds; 0: nothing is known."""
+        return self._seen[name].latency.total_s(stream) if name in self._seen else 0.0
+
+    def quantile_s(self, name: str, share: float, stream: bool) -> float:
+        """The time within which this share of its answers (first tokens) comes, seconds; NaN: nothing is known."""
+        return self._seen[name].latency.quantile_s(share, stream) if name in self._seen else math.nan
+
+    def deposit(self) -> None:
+        """One more call was made: the retry budget grows."""
+        self._retries.deposit()
+
+    def keep_session(self, key: str, name: str, tokens: int) -> None:
+        """A conversation was answered there, with so many input tokens (which a prompt cache may hold now)."""
+        with self._lock:
+            self.sessions.keep(key, name, tokens)
+
+    def may_retry(self, kind: str) -> bool:
+        """Whether the retry budget has one more of this kind ("throttled", "fault", "hedge")."""
         now = self._clock.monotonic()
-        times = [self._cooling[name][0] - now for name in names if name in self._cooling]
-        return max(0.0, min(times)) if times else None
+        with self._lock:
+            return self._retries.take(kind, now)
+
+    def soonest(self, names: Sequence[str], tokens: int) -> float | None:
+        """Seconds until the first of the named deployments may be asked again; None where none has to wait."""
+        now, waits = self._clock.monotonic(), []
+        with self._lock:
+            for name in names:
+                seen = self._of(name)
+                wait = max(seen.known_until - now, seen.health.wait_s(now, panic=True), 0.0)
+                wait = max(wait, 0.5) if seen.health.probing else wait
+                if not wait and name in self._cooling and math.isfinite(self._cooling[name][0]):
+                    wait = max(0.0, self._cooling[name][0] - now)
+                waits.append(max(wait, seen.headroom.wait_s(now, tokens) if name in self._limited else 0.0))
+        return min(waits) if waits and max(waits) > 0.0 else None
 
     def warn_once(self, name: str, message: str) -> None:
         """Log a failure that will not mend itself, once for each deployment and message."""
         if (name, message) not in self._warned:
             self._warned.add((name, message))
             log.warning("deployment %r rests for %.0f s: %s", name, CREDENTIAL_REST_S, message)
+
+    # -- looking ------------------------------------------------------------------------------------------------
 
     def report(self, names: Mapping[str, str]) -> dict[str, Any]:
         """Deployment name → its record, for every name in ``names`` (name → model)."""
@@ -183,8 +381,12 @@ class Fleet:
             return {name: self._record(name, model, now) for name, model in names.items()}
 
     def _record(self, name: str, model: str, now: float) -> dict[str, Any]:
-        seen = self._seen.get(name, Seen())
+        seen = self._seen.get(name) or Seen(Headroom(*self._limits.get(name, (None, None))))
         until, why = self._cooling.get(name, (0.0, ""))
+        state, latency = seen.health.state(now), seen.latency
+        if state == "ok" and until > now:
+            state = "cooling"
+        left = seen.headroom.left(now)
         return {
             "model": model,
             "attempts": seen.attempts,
@@ -192,19 +394,25 @@ class Fleet:
             "failures": seen.failures,
             "in_flight": seen.in_flight,
             "cost_usd": seen.cost_nano / 1e9,
-            "ttft_ms": _ms(seen.ttft_s),
-            "itl_ms": _ms(seen.itl_s),
-            "latency_ms": _ms(seen.whole_s),
-            "state": "cooling" if until > now else "ok",
-            "cooling_s": round(until - now, 3) if until > now else None,
+            "ttft_ms": _ms(latency.first_s()),
+            "ttft_p95_ms": _ms(latency.ttft.quantile(0.95)),
+            "itl_ms": _ms(latency.gap_s()),
+            "latency_ms": _ms(latency.whole.mean),
+            "latency_p95_ms": _ms(latency.whole.quantile(0.95)),
+            "age_s": _age(now, latency),
+            "requests_left": left["requests"],
+            "tokens_left": left["tokens"],
+            "state": state,
+            "cooling_s": round(until - now, 3) if now < until < math.inf else None,
             "reason": why if until > now else None,
+            "ejections": seen.health.ejections,
             "last_error": seen.last_error or None,
         }
 
     def _of(self, name: str) -> Seen:
         seen = self._seen.get(name)
         if seen is None:
-            seen = self._seen[name] = Seen()
+            seen = self._seen[name] = Seen(Headroom(*self._limits.get(name, (None, None))))
         return seen
 
     def after_fork(self) -> None:
@@ -214,12 +422,15 @@ class Fleet:
         self.ledger.after_fork()
         self._cooling = {}
         for seen in self._seen.values():
-            seen.in_flight = 0
-
-
-def _blend(mean: float, sample: float, share: float) -> float:
-    return sample if mean != mean else mean + share * (sample - mean)
+            seen.in_flight, seen.health, seen.known_until = 0, Health(), 0.0
+            seen.headroom.in_flight, seen.headroom.tokens_in_flight = 0, 0.0
 
 
 def _ms(seconds: float) -> float | None:
     return None if seconds != seconds else round(seconds * 1e3, 3)
+
+
+def _age(now: float, latency: Latency) -> float | None:
+    """Seconds since the last sample of any kind."""
+    at = max((one.updated for one in (latency.ttft, latency.whole) if one.total > 0.0), default=None)
+    return None if at is None else round(now - at, 3)

@@ -1,0 +1,184 @@
+"""How much a provider's rate limits leave, so that a 429 is stopped before it happens.
+
+Rule: a request may go where, in every window that is known, what is left now minus what is in flight covers it. Three
+sources, each more than the next: what the last answer's headers said (remaining, refilled since then at the rate the
+provider showed), the deployment's own ``rpm`` and ``tpm`` (a sliding minute, which holds for fixed windows and for
+token buckets alike), and, where there is neither, the number of requests in the minute that ended in a 429.
+A 429 that came all the same shrinks what is believed to be left; it recovers slowly.
+
+Theory: token bucket with delayed feedback; additive increase, multiplicative decrease. Defaults: a surprise takes 30 %
+off, each answer gives 1 % back; a learnt limit grows 5 % a minute.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterable
+
+from ..records import RateWindow
+
+MINUTE_S = 60.0
+_SHRINK, _LEAST, _RECOVER = 0.7, 0.2, 0.01
+_GROWTH_A_MINUTE = 1.05
+
+
+class Sliding:
+    """Requests and tokens of the last minute, by the second."""
+
+    __slots__ = ("requests", "slices", "tokens")
+
+    def __init__(self) -> None:
+        self.slices: deque[list[float]] = deque()  # [second, requests, tokens]
+        self.requests = self.tokens = 0.0
+
+    def add(self, now: float, tokens: float) -> None:
+        second = now // 1.0
+        if self.slices and self.slices[-1][0] >= second:
+            last = self.slices[-1]
+            last[1] += 1.0
+            last[2] += tokens
+        else:
+            self.expire(now)
+            self.slices.append([second, 1.0, tokens])
+        self.requests += 1.0
+        self.tokens += tokens
+
+    def correct(self, requests: float, tokens: float) -> None:
+        """What was added last turned out to be more or less."""
+        if self.slices:
+            self.slices[-1][1] += requests
+            self.slices[-1][2] += tokens
+            self.requests += requests
+            self.tokens += tokens
+
+    def expire(self, now: float) -> None:
+        horizon = now // 1.0 - MINUTE_S
+        while self.slices and self.slices[0][0] < horizon:
+            _, requests, tokens = self.slices.popleft()
+            self.requests -= requests
+            self.tokens -= tokens
+
+    def wait_s(self, now: float, index: int, limit: float, need: float) -> float:
+        """Seconds until ``need`` more fit under ``limit``; ``index`` 1 for requests, 2 for tokens."""
+        excess = (self.requests if index == 1 else self.tokens) + need - limit
+        if excess <= 0.0:
+            return 0.0
+        for one in self.slices:
+            excess -= one[index]
+            if excess <= 1e-9:
+                return max(0.0, one[0] + 1.0 + MINUTE_S - now)
+        return MINUTE_S
+
+
+class Bucket:
+    """One window as a provider's headers told of it, refilled since then."""
+
+    __slots__ = ("at", "limit", "refill", "remaining", "reset_at")
+
+    def __init__(self, window: RateWindow, now: float) -> None:
+        self.at, self.remaining = now, float(window.remaining)
+        self.limit = math.inf if window.limit is None else float(window.limit)
+        reset = window.reset_s
+        self.reset_at = now + reset if reset is not None else now + MINUTE_S
+        missing = self.limit - self.remaining
+        self.refill = missing / max(reset, 1e-3) if reset is not None and math.isfinite(missing) else 0.0
+
+    def wait_s(self, now: float, need: float, in_flight: float, shrink: float) -> float:
+        """Seconds until ``need`` is covered beside what is in flight."""
+        if now >= self.reset_at:
+            left = self.limit * shrink
+        else:
+            left = min(self.limit, self.remaining + self.refill * shrink * (now - self.at))
+        short = min(need, self.limit) + in_flight - left
+        if short <= 0.0:
+            return 0.0
+        if now >= self.reset_at:
+            return 0.0 if in_flight <= 0.0 else 1.0  # it is full by now: what is in flight has to come back
+        wait = self.reset_at - now
+        return min(wait, short / (self.refill * shrink)) if self.refill > 0.0 else wait
+
+
+class Headroom:
+    """One deployment's limits. Money is not here: see the ledger."""
+
+    __slots__ = ("buckets", "in_flight", "learnt", "learnt_at", "rpm", "shrink", "tokens_in_flight", "tpm", "used")
+
+    def __init__(self, rpm: int | None = None, tpm: int | None = None) -> None:
+        self.rpm, self.tpm = rpm, tpm
+        self.used = Sliding()
+        self.buckets: dict[str, Bucket] = {}
+        self.in_flight, self.tokens_in_flight = 0, 0.0
+        self.shrink = 1.0
+        self.learnt: float | None = None  # requests a minute, where only 429s told of a limit
+        self.learnt_at = 0.0
+
+    @property
+    def limited(self) -> bool:
+        """Whether any limit is known."""
+        return self.rpm is not None or self.tpm is not None or self.learnt is not None or bool(self.buckets)
+
+    def wait_s(self, now: float, tokens: float) -> float:
+        """Seconds until a request of so many tokens may go; 0: now."""
+        wait, used = 0.0, self.used
+        if used.slices:
+            used.expire(now)
+        if self.rpm is not None:
+            wait = used.wait_s(now, 1, max(1.0, self.rpm * self.shrink), 1.0)
+        if self.tpm is not None:
+            most = max(1.0, self.tpm * self.shrink)
+            wait = max(wait, used.wait_s(now, 2, most, min(tokens, most)))
+        if self.learnt is not None and self.rpm is None and "requests" not in self.buckets:
+            grown = self.learnt * _GROWTH_A_MINUTE ** ((now - self.learnt_at) / MINUTE_S)
+            wait = max(wait, used.wait_s(now, 1, max(1.0, grown), 1.0))
+        for kind, bucket in self.buckets.items():
+            requests = kind == "requests"
+            need, out = (1.0, float(self.in_flight)) if requests else (tokens, self.tokens_in_flight)
+            wait = max(wait, bucket.wait_s(now, need, out, self.shrink))
+        return wait
+
+    def sent(self, now: float, tokens: float) -> None:
+        self.used.add(now, tokens)
+        self.in_flight += 1
+        self.tokens_in_flight += tokens
+
+    def back(self, reserved: float, used: float | None, served: bool = True) -> None:
+        """An attempt is over. ``used``: the tokens it really had, None where they are not known."""
+        self.in_flight -= 1
+        self.tokens_in_flight -= reserved
+        if not served:
+            self.used.correct(-1.0, -reserved)
+        elif used is not None:
+            self.used.correct(0.0, used - reserved)
+            if self.shrink < 1.0:
+                self.shrink = min(1.0, self.shrink + _RECOVER)
+
+    def told(self, windows: Iterable[RateWindow], now: float) -> None:
+        """What an answer's headers said."""
+        for window in windows:
+            self.buckets[window.kind] = Bucket(window, now)
+
+    def surprised(self, now: float) -> None:
+        """A 429 came although there seemed to be room."""
+        if self.limited and self.learnt is None:
+            self.shrink = max(_LEAST, self.shrink * _SHRINK)
+            return
+        self.used.expire(now)
+        self.learnt, self.learnt_at = max(1.0, self.used.requests * 0.9), now
+
+    def left(self, now: float) -> dict[str, float | None]:
+        """For people: requests and tokens left now, as far as known."""
+        self.used.expire(now)
+        requests = None if self.rpm is None else max(0.0, self.rpm - self.used.requests)
+        tokens = None if self.tpm is None else max(0.0, self.tpm - self.used.tokens)
+        for kind, bucket in self.buckets.items():
+            left = min(bucket.limit, bucket.remaining + bucket.refill * (now - bucket.at))
+            if kind == "requests":
+                requests = left if requests is None else min(requests, left)
+            else:
+                tokens = left if tokens is None else min(tokens, left)
+        return {"requests": _round(requests), "tokens": _round(tokens)}
+
+
+def _round(value: float | None) -> float | None:
+    return None if value is None or math.isinf(value) else float(math.floor(value))

@@ -90,7 +90,12 @@ class Answers:
             return None  # litellm's own "unknown model" is the right answer to a malformed name
         name = getattr(tag, "name", None)
         router: Router | None = self._host.routers.get(name) if name is not None else self._host.default
-        return None if router is None else router.candidates()
+        if router is None:
+            return None
+        try:
+            return router.candidates_for(tag)
+        except SpecError:
+            return router.candidates()  # names nobody knows: the call itself will say so
 
     def supports(self, original: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         candidates = self._candidates(args, kwargs)

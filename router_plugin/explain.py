@@ -30,8 +30,12 @@ def _candidates(result: RouteResult) -> list[str]:
     scores, qualities = result.scores, result.qualities
     rows: list[tuple[str, ...]] = [("", "candidate", "score", "quality")]
     for place, name in enumerate(result.ranking, 1):
-        rows.append((f"{place}.", name, f"{scores[name]:.6g}", f"{qualities[name]:.3f}"))
+        rows.append((f"{place}.", name, _score(scores[name]), f"{qualities[name]:.3f}"))
     return _table(rows)
+
+
+def _score(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.6g}"
 
 
 def _attempts(result: RouteResult) -> list[str]:

@@ -307,10 +307,11 @@ class _Bridged:
     context that threads and callbacks get, so that what is taken is taken for all of them.
     """
 
-    __slots__ = ("asked", "error")
+    __slots__ = ("asked", "error", "metadata")
 
-    def __init__(self, asked: Asked | None) -> None:
+    def __init__(self, asked: Asked | None, metadata: Any = None) -> None:
         self.asked = asked
+        self.metadata = metadata  # which the responses bridge keeps to itself
         self.error: RouterError | None = None
 
 
@@ -357,7 +358,16 @@ def _to_bridge(
         if bridged.asked is not None:
             args, kwargs = (), {**_by_name(original, args, kwargs), "model": f"router/{bridged.asked[0].name}"}
             kwargs.pop("custom_llm_provider", None)
+            bridged.metadata = kwargs["metadata"] if "metadata" in kwargs else None
+            _one_prompt(kwargs)
     return args, kwargs, bridged, (_BRIDGED.set(bridged), LATEST.set(None))
+
+
+def _one_prompt(kwargs: dict[str, Any]) -> None:
+    """A text completion of several prompts would come out as one conversation."""
+    prompt = kwargs["prompt"] if "prompt" in kwargs else None
+    if isinstance(prompt, (list, tuple)) and len(prompt) > 1 and not all(type(token) is int for token in prompt):
+        raise SpecError(f"prompt: a routed text_completion takes one prompt, not {len(prompt)}; call it for each one")
 
 
 def _with_record(answer: Any) -> Any:
@@ -391,6 +401,8 @@ def _target(
         bridged.asked = None
     router, name, prefer, implicit = asked
     named = _by_name(original, args, kwargs)
+    if bridged is not None and bridged.metadata is not None and not named.get("metadata"):
+        named["metadata"] = bridged.metadata
     if "custom_llm_provider" in named and named["custom_llm_provider"] == _PROVIDER:
         del named["custom_llm_provider"]
     named["model"] = name

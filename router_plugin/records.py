@@ -7,9 +7,13 @@ the plan asks of a driver; ``Answered`` and ``Failed`` what the driver reports b
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from .errors import SpecError
+from .redact import shown
 
 if TYPE_CHECKING:
     from .decide.history import History
@@ -109,9 +113,21 @@ class Request:
     exact_counts: dict[str, int] = field(default_factory=dict)
 
 
-def output_cap(*spellings: Any) -> int | None:
-    """The caller's own cap on output tokens: the lower of its spellings; nonsense is left to the provider."""
-    return min((value for value in spellings if type(value) is int and value > 0), default=None)
+def whole_number(name: str, value: Any) -> int | None:
+    """A count that bounds the cost of a call (``max_tokens``, ``n``): a whole number of at least 1, however it is
+    written (100, 100.0, "100"); None where there is none.
+
+    Raises: SpecError for anything else: nobody could say what a provider makes of it.
+    """
+    if value is None or (value.__class__ is int and value > 0):
+        return value
+    try:
+        number = float(value) if not isinstance(value, bool) else math.nan
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not (1 <= number < UNBOUNDED and number == math.floor(number)):
+        raise SpecError(f"{name}: must be a whole number of at least 1, got {shown(value)}")
+    return int(number)
 
 
 def hidden_params(answer: Any) -> dict[str, Any] | None:

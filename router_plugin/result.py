@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import threading
 from collections.abc import Sequence
@@ -124,8 +125,10 @@ class RouteResult:
         return list(dict.fromkeys(names))
 
     @property
-    def scores(self) -> dict[str, float]:
-        return {ranked[-1][0].name: -ranked[0] for d in reversed(self._decisions) for ranked in d.ranking}
+    def scores(self) -> dict[str, float | None]:
+        """By name, higher is better; None where what decides has not been measured."""
+        losses = {ranked[-1][0].name: ranked[0] for d in reversed(self._decisions) for ranked in d.ranking}
+        return {name: None if math.isinf(loss) else -loss for name, loss in losses.items()}
 
     @property
     def qualities(self) -> dict[str, float]:
@@ -185,7 +188,7 @@ class RouteResult:
             "deployment": self.deployment,
             "ranking": self.ranking,
             "rejected": self.rejected,
-            "scores": {name: None if score == float("-inf") else score for name, score in self.scores.items()},
+            "scores": self.scores,
             "matched_rule": getattr(rule, "name", None),
             "selected_targets": [asdict(target) for target in self.selected_targets],
             "estimated_cost_usd": self.estimated_cost_usd,

@@ -108,26 +108,36 @@ class Router:
             self._random.seed()
 
     @classmethod
-    def from_spec(cls, spec: RouterSpec, **keywords: Any) -> Router:
-        """A router of a spec that exists already; keywords: ``scorer``, ``seed``, ``clock``, ``provider``."""
+    def from_spec(
+        cls,
+        spec: RouterSpec,
+        *,
+        scorer: Scorer | None = None,
+        seed: int | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+        provider: CataloguedProvider | None = None,
+    ) -> Router:
+        """A router of a spec that exists already."""
         router = cls.__new__(cls)
-        router._set_up(
-            spec,
-            keywords.get("scorer"),
-            keywords.get("seed"),
-            keywords.get("clock", SYSTEM_CLOCK),
-            keywords.get("provider"),
-        )
+        router._set_up(spec, scorer, seed, clock, provider)
         return router
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str], **keywords: Any) -> Router:
         """A router from one YAML, JSON or TOML file; ``os.environ/NAME`` in a key is read when a call is made.
 
+        Keywords: ``scorer``, ``seed``, ``clock``, ``provider``; settings stand in the file.
         Raises: SpecError naming the file, the field and what would be right; OSError where it cannot be read.
         """
         from .spec.files import load_spec
 
+        known = ("scorer", "seed", "clock", "provider")
+        for keyword in keywords:
+            if keyword not in known:
+                raise SpecError(
+                    f"from_file: unknown keyword {shown(keyword)}{did_you_mean(keyword, known)}; settings "
+                    "of the router stand in the file"
+                )
         return cls.from_spec(load_spec(path), **keywords)
 
     @property
@@ -149,6 +159,8 @@ class Router:
 
         Raises: NoCandidateError or BudgetExceededError where nothing may take it; SpecError for bad input.
         """
+        if request is not None and not isinstance(request, Mapping):
+            raise SpecError(f"route: give litellm's keyword arguments as a mapping, not {shown(request)}")
         data = {**(request or {}), **keywords}
         if "messages" not in data:
             data["messages"] = [{"role": "user", "content": str(data.get("prompt", ""))}]
@@ -277,6 +289,13 @@ class Router:
                     self._stamp = stamp
         return self._candidates
 
+    def candidates_for(self, tag: RouterTag | ModelTag) -> tuple[Candidate, ...]:
+        """Those that a router string's filters leave.
+
+        Raises: SpecError for names that this router does not know.
+        """
+        return self._select(with_tag(self._policy, tag)).candidates
+
     def _select(self, policy: Policy) -> Selection:
         candidates = self.candidates()
         if policy is self._policy:
@@ -347,7 +366,10 @@ class Router:
             if refusal is not None:
                 error = budget_error(refusal, rejected)
         if error is None:
-            error = NoCandidateError(f"router {self.name!r}: no deployment may take this request:", rejected)
+            what = "no deployment may take this request:"
+            if not rejected and self.spec.any_model:
+                what = "models='any': name the models to choose from, e.g. models=['gpt-4o', 'claude-haiku-4-5']"
+            error = NoCandidateError(f"router {self.name!r}: {what}", rejected)
         attach(error, call.result)
         return error
 
@@ -381,9 +403,10 @@ class Router:
         call = self._begin(kwargs, others, prefer, implicit)
         try:
             flight = await arun(plan(call), self._provider, self._clock)
-        except Exception as error:
+        except BaseException as error:  # a cancellation carries the record too
             attach(error, call.result)
-            _bridge_told(call, "failure")
+            if isinstance(error, Exception):
+                _bridge_told(call, "failure")
             raise
         if "litellm_logging_obj" in call.kwargs:
             _bridge_told(call, "success")

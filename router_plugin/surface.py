@@ -81,9 +81,9 @@ def split(kwargs: dict[str, Any], allow_endpoints: bool) -> Surface:
         retries = value if type(value) is int and value >= 0 and not bridged else retries
     for name in _LITELLM_LOOPS:
         kwargs.pop(name, None)
-    if retries is not None and (options is None or options.max_attempts is None):
+    if retries is not None and (options is None or options.max_retries is None):
         given = {} if options is None else {name: getattr(options, name) for name in options.model_fields_set}
-        options = Routing(**{**given, "max_attempts": retries + 1})
+        options = Routing(**{**given, "max_retries": retries})
     return Surface(options, extra, timeout)
 
 

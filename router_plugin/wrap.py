@@ -62,7 +62,8 @@ def wrapped(router: Router, function: Callable[..., Any], options: dict[str, Any
 def _is_async(function: Callable[..., Any]) -> bool:
     """Whether calling it gives a coroutine, also through decorators that kept what they wrap (the OpenAI SDK's)."""
     inner = inspect.unwrap(getattr(function, "__func__", function))
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(inner)
+    called = getattr(type(function), "__call__", None)  # noqa: B004  # of an object that is called like a function
+    return any(inspect.iscoroutinefunction(one) for one in (function, inner, called))
 
 
 def _generator(router: Router, function: Callable[..., Any], options: dict[str, Any]) -> Callable[..., Any]:

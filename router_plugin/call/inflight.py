@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ..provider.usage import cost_of, count_searches, tokens_of_text
 from ..records import Attempt, AttemptRecord, Candidate, Decision, Failed, Ranked, RateWindow, Request, Usage
 from ..result import RouteResult
-from ..spec.capability import AUDIO_INPUT, FILES, VISION
+from ..spec.capability import AUDIO_INPUT, FILES, PREFILL, VISION
 
 if TYPE_CHECKING:
     from ..clock import Clock
@@ -78,8 +78,9 @@ class Call:
     ``todo`` are the candidates not tried yet, best first; ``owners`` says by the candidate's id which segment of a
     chain each belongs to (None where there is one segment); ``billed`` what failed attempts may have cost, ``racing``
     the worst case of the attempt that another one races; ``tokens`` what the call counts for in token limits;
-    ``session`` the conversation's key; ``waited`` the deployments that were waited for, ``blocked`` those that were
-    passed over because they would have had to be (until when, whose, which).
+    ``prefill`` the partial answer that the next model may go on from; ``session`` the conversation's key; ``waited``
+    the deployments that were waited for, ``blocked`` those that were passed over because they would have had to be
+    (until when, whose, which).
     """
 
     request: Request
@@ -97,6 +98,7 @@ class Call:
     made: int = 0
     billed: int = 0
     racing: float = 0.0
+    prefill: str = ""
     tokens: int = 0
     session: str | None = None
     waited: set[str] = field(default_factory=set)
@@ -119,6 +121,7 @@ class InFlight:
         "epoch",
         "open",
         "peeked",
+        "prefilled",
         "record",
         "reservation",
         "response",
@@ -141,6 +144,7 @@ class InFlight:
         self.candidate = candidate
         self.reservation, _, self.bound = held
         self.attempt = attempt
+        self.prefilled = bool(call.prefill) and bool(candidate.facts.caps & PREFILL)
         self.open = True
         self.epoch = segment.state.epoch
         self.response: Any = None
@@ -223,4 +227,5 @@ class InFlight:
         return min(nano, held) if held and not usage.exact else nano
 
     def _so_far(self, text: str) -> Usage:
-        return Usage(self.call.request.estimate, tokens_of_text(text), exact=False)
+        resent = tokens_of_text(self.call.prefill) if self.prefilled else 0
+        return Usage(self.call.request.estimate + resent, tokens_of_text(text), exact=False)

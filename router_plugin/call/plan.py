@@ -20,11 +20,12 @@ from ..clock import iso
 from ..decide.cost import fit
 from ..decide.history import portable
 from ..decide.reasons import reason
+from ..decide.request import longer
 from ..errors import BudgetExceededError, DeadlineExceededError, NoCandidateError
 from ..money import to_usd
 from ..provider.usage import read_usage
 from ..records import LATE, Answered, Attempt, Candidate, Failed, Race, Raced, Ranked, Wait
-from ..spec.capability import TOOLS
+from ..spec.capability import PREFILL, TOOLS
 from ..spec.policy import Policy
 from .inflight import Call, InFlight, Segment
 from .verdict import LARGER, RAISE, SAME, pause, throttled, verdict, worth_waiting
@@ -81,7 +82,7 @@ def _wait_for_first(call: Call) -> Generator[Step, Sent, tuple[Segment, Ranked] 
 
 
 def _use(call: Call, segment: Segment, ranked: Ranked) -> Generator[Step, Sent, InFlight | None]:
-    """Try one deployment, at most twice; None when the next one should be tried."""
+    """Try one deployment, and where that may help once more; None when the next one should be tried."""
     candidate: Candidate = ranked[-1][0]
     tries, usual = 0, segment.state.usual_s(candidate.name, call.request.stream)
     while call.made < call.policy.max_attempts:
@@ -156,6 +157,8 @@ def _attempt(call: Call, segment: Segment, candidate: Candidate, cap: int | None
         tries_left, others = policy.max_attempts - call.made + 1, len(call.todo) + 1
         share = left / (others if others < tries_left else tries_left)
         timeout = 2 * usual if 2 * usual > share else share
+    if call.prefill and candidate.facts.caps & PREFILL:
+        kwargs = {**kwargs, "messages": [*kwargs["messages"], {"role": "assistant", "content": call.prefill}]}
     if policy.sanitise and call.request.history is not None:
         kwargs = {**kwargs, "messages": portable(kwargs["messages"], candidate)}
     attempt = Attempt(
@@ -289,8 +292,10 @@ def _reserve(
     candidate, _, bound, cap, _ = ranked[-1]
     policy, request = segment.decision.policy, call.request
     spoken_for = call.billed + call.racing
-    if policy.max_cost is not None and spoken_for:
-        fitted = _refit(call, policy, candidate, policy.max_cost * 1e9 - spoken_for)
+    resent = bool(call.prefill) and bool(candidate.facts.caps & PREFILL)
+    if resent or (policy.max_cost is not None and spoken_for):
+        limit = math.inf if policy.max_cost is None else policy.max_cost * 1e9 - spoken_for
+        fitted = _refit(call, policy, candidate, limit)
         if fitted is None:
             return None
         bound, cap = fitted
@@ -317,7 +322,10 @@ def _reserve(
 
 
 def _refit(call: Call, policy: Policy, candidate: Candidate, limit: float) -> tuple[float, int | None] | None:
-    return fit(candidate, call.request, limit, policy.min_output_tokens, policy.default_output_cap, call.count_tokens)
+    request = call.request
+    if call.prefill and candidate.facts.caps & PREFILL:
+        request = longer(request, call.prefill)
+    return fit(candidate, request, limit, policy.min_output_tokens, policy.default_output_cap, call.count_tokens)
 
 
 def _exhausted(call: Call) -> BaseException:

@@ -147,28 +147,31 @@ class Handover:
         self.flight.fail(failure)
         call.failures.append(failure)
         if call.policy.midstream == "raise" or not call.todo:
-            return self._interrupted(str(failure.error)[:500] or known, text, usage)
+            reason = self.guard.why or str(failure.error)[:500] or known
+            return self._interrupted(reason, text, usage)
         if call.policy.midstream == "continue":
             self._continue_from(text)
         return None
 
     def _continue_from(self, text: str) -> None:
-        """Let the next models go on from the partial answer, where they are known to accept an assistant prefill."""
+        """Let the next models go on from the partial answer, where they are known to accept an assistant prefill; the
+        others come after them, and answer from the beginning."""
         call = self.flight.call
-        kwargs, request = call.kwargs, call.request
-        plain = not (request.needs & ~(STREAMING | SYSTEM)) and request.n == 1 and not kwargs.get("response_format")
-        able = [ranked for ranked in call.todo if ranked[-1][0].facts.caps & PREFILL]
-        if not (plain and able and text):
+        request = call.request
+        plain = not (request.needs & ~(STREAMING | SYSTEM)) and request.n == 1
+        if not (plain and text) or call.kwargs.get("response_format"):
+            call.prefill = ""
             return
-        call.todo = able
-        call.kwargs = {**kwargs, "messages": [*kwargs["messages"], {"role": "assistant", "content": text}]}
-        self.earlier += text
+        call.prefill = self.earlier + text
+        call.todo.sort(key=lambda ranked: not ranked[-1][0].facts.caps & PREFILL)
 
     def _resume(self, flight: InFlight) -> Any:
-        went_on = bool(self.earlier)
+        before = flight.call.prefill
         self._take(flight)
-        if went_on:
+        if before and flight.prefilled:
+            self.earlier = before
             return self.prefix.popleft()
+        self.earlier = flight.call.prefill = ""
         return self.kind.restart_chunk(self.source)
 
     def _gave_up(self, error: BaseException, last: BaseException) -> RouterError:

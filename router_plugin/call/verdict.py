@@ -41,8 +41,8 @@ def verdict(failure: Failed, policy: Policy, tries: int) -> str:
     follows = _FOLLOWS.get(failure.kind, RAISE)
     if failure.kind == "content_policy" and policy.content_policy_fallback:
         return NEXT
-    if follows == SAME and (tries > 1 or not failure.billed and failure.kind == "connection"):
-        return NEXT  # one retry only; and a refused connection is refused again in 50 ms
+    if follows == SAME and (tries > policy.max_retries or not failure.billed and failure.kind == "connection"):
+        return NEXT  # one retry only (or as many as asked for); and a refused connection is refused again in 50 ms
     return follows
 
 

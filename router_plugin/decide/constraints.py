@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import SpecError
 from ..records import Candidate, Rejection, Request, Row
+from ..redact import shown
 from ..snapshot import metric_value
 from ..spec.strings import Bound
 from .cost import EXPECTED_OUTPUT_TOKENS, price_per_million, search_cost
@@ -71,19 +72,19 @@ def searches_bounded(
 def within_bounds(rows: list[Row], references: list[Row], at: Situation, rejections: list[Rejection]) -> list[Row]:
     """The soft bounds: price per million, quality, TTFT, ITL, and bounds relative to a model in ``references``."""
     policy, passed = at.policy, rows
-    if policy.max_cost_per_million_tokens is not None:
-        passed = _price_bound(passed, at, policy.max_cost_per_million_tokens, rejections)
+    for most, basis in policy.price_bounds:
+        passed = _price_bound(passed, at, most, basis, rejections)
     for bound in policy.bounds:
         passed = _metric_bound(passed, bound, at, rejections)
-    if policy.max_cost_of_model is not None:
-        passed = _relative(passed, references, policy.max_cost_of_model, "cost", rejections)
-    if policy.min_quality_of_model is not None:
-        passed = _relative(passed, references, policy.min_quality_of_model, "quality", rejections)
+    for model in policy.max_cost_of_model:
+        passed = _relative(passed, references, model, "cost", rejections)
+    for model in policy.min_quality_of_model:
+        passed = _relative(passed, references, model, "quality", rejections)
     return passed
 
 
-def _price_bound(rows: list[Row], at: Situation, most: float, rejections: list[Rejection]) -> list[Row]:
-    cap, basis = at.request.cap, at.policy.price_basis
+def _price_bound(rows: list[Row], at: Situation, most: float, basis: str, rejections: list[Rejection]) -> list[Row]:
+    cap = at.request.cap
     out = EXPECTED_OUTPUT_TOKENS if cap is None else min(cap, EXPECTED_OUTPUT_TOKENS)
     passed = []
     for row in rows:
@@ -98,7 +99,8 @@ def _price_bound(rows: list[Row], at: Situation, most: float, rejections: list[R
 def _metric_bound(rows: list[Row], bound: Bound, at: Situation, rejections: list[Rejection]) -> list[Row]:
     passed = []
     for row in rows:
-        value = predicted(row) if bound.metric == "quality" else metric_value(row[0], bound.metric, at.snapshot)
+        # Nobody has measured a guess: it is no ground to leave a model out, nor to let it pass where that is asked.
+        value = row[4] if bound.metric == "quality" else metric_value(row[0], bound.metric, at.snapshot)
         if at.policy.unknown == "allow" if value is None else _above(value, bound) and _below(value, bound):
             passed.append(row)
         else:
@@ -120,7 +122,9 @@ def _relative(
     """Not dearer, or not worse, than what is predicted for ``model`` on this very request."""
     reference = next((row for row in references if named(row[0], model)), None)
     if reference is None:
-        raise SpecError(f"a bound is relative to {model!r}, which is not among the models asked for")
+        raise SpecError(f"a bound is relative to {shown(model)}, which this router does not know")
+    if metric == "cost" and not reference[0].priced:
+        raise SpecError(f"a bound is relative to the cost of {shown(model)}, whose price is not known")
     passed = []
     for row in rows:
         if metric == "cost":

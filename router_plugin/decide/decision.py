@@ -7,9 +7,11 @@ deployments in the tens of microseconds.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from ..errors import SpecError
 from ..records import Candidate, Decision, Ranked, Rejection, Request, Row
 from ..snapshot import Score, Snapshot
 from ..spec.policy import Policy, needs_prices
@@ -17,6 +19,8 @@ from . import constraints
 from .cost import EXPECTED_OUTPUT_TOKENS, CountTokens, fit, is_plain
 from .pool import SELF_CACHING, Selection
 from .ranking import balance, rank
+
+_UNKNOWN = math.inf
 
 
 @dataclass(slots=True)
@@ -57,7 +61,7 @@ def decide(pool: Selection, at: Situation) -> Decision:
     affordable = wanted = price(candidates, at, rejections)
     if policy.bounds or policy.bounded:
         # A bound relative to a model is that model's prediction, whether it may take the request itself or not.
-        references = price(pool.candidates, replace(at, limit=None), []) if policy.relative else []
+        references = price(pool.everything, replace(at, limit=None), []) if policy.relative else []
         wanted = constraints.within_bounds(affordable, references, at, rejections)
     if at.sticky is not None:
         wanted = warm(wanted, at)
@@ -115,7 +119,8 @@ def price(candidates: Sequence[Candidate], at: Situation, rejections: list[Rejec
             if score.output_tokens is not None:
                 out = score.output_tokens if wanted is None or score.output_tokens < wanted else wanted
         tokens = tokens_in * ratios[candidate.name] if candidate.name in ratios else tokens_in
-        estimate = tokens * candidate.input_price + out * n * candidate.output_price
+        # Unpriced is never $0: where it is allowed at all it sorts behind whatever has a price.
+        estimate = tokens * candidate.input_price + out * n * candidate.output_price if candidate.priced else _UNKNOWN
         if limit is None:
             rows[count] = (candidate, estimate, 0.0, None, quality)
             count += 1
@@ -150,8 +155,11 @@ def price(candidates: Sequence[Candidate], at: Situation, rejections: list[Rejec
 def _infeasible(affordable: list[Row], rejections: list[Rejection], at: Situation) -> Decision:
     """Set the soft bounds aside as ``on_infeasible`` asks. Money, capability and window never yield."""
     how, base, rows = at.policy.on_infeasible, at.policy.base_model, affordable
-    if how == "base_model" and base is not None:
+    if how == "base_model":
+        if base is None:
+            raise SpecError("on_infeasible='base_model' needs base_model, the name of the model to fall back to")
         rows = [row for row in affordable if constraints.named(row[0], base)]
+    rows = constraints.ready(rows, at, rejections) or rows
     objective = replace(
         at.policy,
         objective="cost" if how == "cheapest" else "quality",
@@ -162,7 +170,7 @@ def _infeasible(affordable: list[Row], rejections: list[Rejection], at: Situatio
     )
     kept = {id(row[0]) for row in rows}
     aside = sorted({r.code for r in rejections if r.kind != "hard" and id(r.candidate) in kept})
-    left = [r for r in rejections if r.kind == "hard" or id(r.candidate) not in kept]
+    left = [r for r in rejections if r.kind != "soft" or id(r.candidate) not in kept]
     waived = (f"on_infeasible={how}", *aside)
     return Decision(rank(rows, objective, at.snapshot), left, at.policy, at.request, waived, objective)
 

@@ -87,7 +87,7 @@ class Selection:
     """The candidates that a policy's names leave, and what is true of all of them at once.
 
     ``lacks`` is what at least one of them lacks, ``window`` the smallest, ``priced`` whether all are: a request within
-    these passes those constraints without a look at any candidate.
+    these passes those constraints without a look at any candidate. ``everything`` has those that were left out too.
     """
 
     candidates: tuple[Candidate, ...] = ()
@@ -95,6 +95,7 @@ class Selection:
     lacks: int = 0
     window: int = 0
     priced: bool = True
+    everything: tuple[Candidate, ...] = ()
 
 
 def select(candidates: Sequence[Candidate], policy: Policy) -> Selection:
@@ -116,7 +117,7 @@ def select(candidates: Sequence[Candidate], policy: Policy) -> Selection:
     for candidate in kept:
         lacks |= candidate.lacks
     window = min((min(candidate.window, candidate.max_input) for candidate in kept), default=0)
-    return Selection(tuple(kept), tuple(out), lacks, window, all(candidate.priced for candidate in kept))
+    return Selection(tuple(kept), tuple(out), lacks, window, all(c.priced for c in kept), tuple(candidates))
 
 
 def _assumed(candidate: Candidate, policy: Policy) -> Candidate:
@@ -151,7 +152,8 @@ def _excluded(candidate: Candidate, policy: Policy) -> str | None:
 def _bind(candidates: Sequence[Candidate], policy: Policy) -> None:
     named: list[str] = [name for names in policy.include_models for name in names]
     named += policy.exclude_models
-    named += [n for n in (policy.max_cost_of_model, policy.min_quality_of_model, policy.base_model) if n]
+    named += [*policy.max_cost_of_model, *policy.min_quality_of_model]
+    named += [policy.base_model] if policy.base_model else []
     for name in named:
         wanted = normalise_model(name)
         if not any(matches(candidate, wanted) for candidate in candidates):

@@ -56,6 +56,7 @@ def _money(rejection: Rejection) -> str:
     assert isinstance(request, Request)
     tokens = request.exact_counts.get(candidate.deployment.model, min(request.upper, candidate.max_input))
     output = request.cap if request.cap is not None else least
+    output = min(output, candidate.max_output or output)
     searches = search_cost(candidate, request) or 0.0
     cost = (tokens * candidate.guard_input + output * request.n * candidate.guard_output + searches) / 1e9
     size = "input of unknown size" if tokens >= UNBOUNDED else f"input up to {tokens} tokens"

@@ -11,10 +11,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ..errors import SpecError
-from ..records import UNBOUNDED, Request, output_cap
+from ..records import UNBOUNDED, Request, whole_number
 from ..spec import capability as cap
 from .history import history_of
 
@@ -31,7 +32,7 @@ PDF_TOKENS_PER_BYTE = 1  # text and page images of a PDF; an uncompressed text l
 # Keywords that say more of a request than its messages do.
 _OPTIONS = frozenset(
     {"tools", "functions", "parallel_tool_calls", "response_format", "modalities", "reasoning_effort", "thinking"}
-    | {"stream", "n", "max_tokens", "max_completion_tokens", "service_tier"}
+    | {"stream", "n", "best_of", "max_tokens", "max_completion_tokens", "service_tier"}
     | {"cache_control_injection_points", "enable_prompt_caching", "web_search_options"}
 )
 # Searches that litellm lets a provider make for each size of ``web_search_options`` (Anthropic's ``max_uses``).
@@ -214,10 +215,10 @@ def _read_options(kwargs: Mapping[str, Any], tally: _Tally) -> None:
     if search is not None:
         size = search.get("search_context_size") if isinstance(search, Mapping) else None
         tally.searches += _SEARCHES.get(str(size), UNBOUNDED)
-    n = get("n")
-    tally.n = n if type(n) is int and n > 1 else 1
+    tally.n = max(whole_number("n", get("n")) or 1, whole_number("best_of", get("best_of")) or 1)
     tally.service_tier = get("service_tier")
-    tally.cap = output_cap(get("max_tokens"), get("max_completion_tokens"))
+    spellings = [whole_number(name, get(name)) for name in ("max_tokens", "max_completion_tokens")]
+    tally.cap = min((cap for cap in spellings if cap is not None), default=None)
 
 
 def _searches(tools: Any) -> int:
@@ -231,6 +232,20 @@ def _searches(tools: Any) -> int:
             uses = tool.get("max_uses")
             most += uses if type(uses) is int and 0 <= uses < UNBOUNDED else UNBOUNDED
     return most
+
+
+def longer(request: Request, text: str) -> Request:
+    """The request with one more message of this text (what a stream is continued from)."""
+    size = len(text.encode("utf-8", "surrogatepass"))
+    tokens = size // 4 if text.isascii() else size // 3
+    return replace(
+        request,
+        estimate=request.estimate + tokens,
+        upper=min(request.upper + size + FRAME_TOKENS, UNBOUNDED),
+        low=request.low + tokens // 2,
+        messages=[*request.messages, {"role": "assistant", "content": text}],
+        exact_counts={},
+    )
 
 
 def opening_key(messages: Sequence[Any]) -> str:

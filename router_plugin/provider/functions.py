@@ -71,17 +71,20 @@ class FunctionProvider:
                     f"wrap: {shown(self._function)} returned a coroutine; wrap an async def function around it"
                 )
             if not is_stream(answer):
-                return Answered(answer, None, False, guard.limits)
+                return _whole(answer, guard)
             source, prefix = Source(answer, iter(answer), []), deque[Any]()
             first = None
             for chunk in source.iterator:
                 source.chunks.append(chunk)
                 prefix.append(chunk)
-                if first is None and output_text(chunk):
+                if first is None and _content(chunk):
                     first = time.monotonic()
                     guard.streaming(first, started + attempt.left_s, attempt.stall_timeout_s, source.chunks)
                 if first is not None and not attempt.buffer:
                     break
+            else:
+                if problem := _unfinished(source):
+                    return _broken(problem, source, guard)
             streaming = True
             return _streaming(source, prefix, guard, started, first)
         except Exception as error:
@@ -107,17 +110,20 @@ class FunctionProvider:
         try:
             answer = await self._function(**_arguments(attempt))
             if not hasattr(answer, "__aiter__"):
-                return Answered(answer, None, False, guard.limits)
+                return _whole(answer, guard)
             source, prefix = Source(answer, answer.__aiter__(), []), deque[Any]()
             first = None
             async for chunk in source.iterator:
                 source.chunks.append(chunk)
                 prefix.append(chunk)
-                if first is None and output_text(chunk):
+                if first is None and _content(chunk):
                     first = clock()
                     guard.streaming(first, started + attempt.left_s, attempt.stall_timeout_s, source.chunks)
                 if first is not None and not attempt.buffer:
                     break
+            else:
+                if problem := _unfinished(source):
+                    return _broken(problem, source, guard)
             streaming = True
             return _streaming(source, prefix, guard, started, first)
         except asyncio.CancelledError:
@@ -136,6 +142,46 @@ class FunctionProvider:
             TAP.release()
 
     bill = staticmethod(bill)
+
+
+def _whole(answer: Any, guard: Guard) -> Answered | Failed:
+    """A whole answer, or the failure it really is: one without choices is none."""
+    if field(answer, "choices") == []:
+        return Failed(EOFError("the answer has no choices"), "bad_answer", True, usage=read_usage(answer))
+    return Answered(answer, None, False, guard.limits)
+
+
+def _content(chunk: Any) -> str:
+    return chunk if isinstance(chunk, str) else output_text(chunk)
+
+
+def _unfinished(source: Source) -> str:
+    """What is wrong with a stream that has ended; "" where it is whole. Chunks in OpenAI's form say how they end."""
+    if not source.chunks:
+        return "the stream was empty"
+    choices = [choice for chunk in source.chunks for choice in _choices(chunk)]
+    if not choices and all(field(chunk, "choices") == [] for chunk in source.chunks):
+        return "the stream had no choices"
+    if choices and not any(field(choice, "finish_reason") for choice in choices):
+        return "the stream ended without a finish reason"
+    return ""
+
+
+def _choices(chunk: Any) -> Any:
+    """The choices of a chunk in OpenAI's form, as far as they would carry a finish reason."""
+    found = field(chunk, "choices")
+    return [one for one in found if _has(one, "finish_reason")] if isinstance(found, list) else ()
+
+
+def _has(choice: Any, name: str) -> bool:
+    return name in choice if isinstance(choice, dict) else hasattr(choice, name)
+
+
+def _broken(what: str, source: Source, guard: Guard) -> Failed:
+    guard.ended()
+    usage = next((usage for chunk in reversed(source.chunks) if (usage := read_usage(chunk))), None)
+    text = FunctionStreams().text(source)
+    return Failed(EOFError(what), "bad_answer", True, partial_text=text, usage=usage)
 
 
 def _streaming(source: Source, prefix: deque[Any], guard: Guard, started: float, first: float | None) -> Answered:
@@ -174,10 +220,11 @@ class FunctionStreams:
     """What a handover asks about the streams of a function."""
 
     def usage(self, source: Source) -> Usage | None:
-        return next((usage for chunk in reversed(source.chunks) if (usage := read_usage(chunk))), None)
+        found = next((usage for chunk in reversed(source.chunks) if (usage := read_usage(chunk))), None)
+        return found or _event_usage(source.chunks)
 
     def text(self, source: Source) -> str:
-        return "".join(output_text(chunk) or (chunk if isinstance(chunk, str) else "") for chunk in source.chunks)
+        return "".join(map(_content, source.chunks))
 
     def whole(self, source: Source) -> Any:
         """One answer made of all that was received: text, tool calls, the last finish reason, usage."""
@@ -206,6 +253,19 @@ class FunctionStreams:
         return kind(handover)
 
 
+def _event_usage(chunks: list[Any]) -> Usage | None:
+    """Of Anthropic's own events: input tokens come with ``message_start``, output tokens with ``message_delta``."""
+    start = next((field(chunk, "message") for chunk in chunks if field(chunk, "type") == "message_start"), None)
+    begun = field(start, "usage")
+    ends = [field(chunk, "usage") for chunk in chunks if field(chunk, "type") == "message_delta"]
+    if begun is None:
+        return None
+    counts = [field(begun, "input_tokens"), *(field(end, "output_tokens") for end in ends[-1:] if end is not None)]
+    if not all(type(count) is int and count >= 0 for count in counts):
+        return None
+    return Usage(counts[0], counts[-1] if len(counts) > 1 else field(begun, "output_tokens") or 0, exact=bool(ends))
+
+
 class FunctionStream:
     """A sync stream of a routed function: iterate it, or close it early."""
 
@@ -226,6 +286,8 @@ class FunctionStream:
         try:
             chunk = next(over.source.iterator)
         except StopIteration:
+            if problem := _unfinished(over.source):
+                return over.mend(EOFError(problem))
             over.finish()
             raise
         except Exception as error:
@@ -276,6 +338,8 @@ class AsyncFunctionStream:
         try:
             chunk = await over.source.iterator.__anext__()
         except StopAsyncIteration:
+            if problem := _unfinished(over.source):
+                return await over.amend(EOFError(problem))
             over.finish()
             raise
         except Exception as error:

@@ -43,6 +43,7 @@ class Guard:
         "seen",
         "stall_s",
         "status",
+        "why",
     )
 
     def __init__(self, at: float) -> None:
@@ -50,6 +51,7 @@ class Guard:
         self.active = True
         self.attempt: Attempt | None = None
         self.fired = False
+        self.why = ""  # which time was over, for people
         self.plain = True  # whether no user code runs while the stream is read
         self.network: Any = None  # httpcore's stream, whose socket is shut down when the time is over
         self.response: Any = None  # httpx's, once the headers are there
@@ -72,11 +74,13 @@ class Guard:
     def due(self, now: float) -> bool:
         """Whether the time is over; otherwise ``at`` has been moved on."""
         if now >= self.deadline:
+            self.why = "the time of the call was over"
             return True
         if self.stall_s is not None:
             if len(self.chunks) != self.seen:
                 self.seen, self.idle_since = len(self.chunks), now
             elif now - self.idle_since >= self.stall_s:
+                self.why = f"nothing came for {self.stall_s:g} s (stall_timeout_s)"
                 return True
             self.at = min(self.deadline, now + self.stall_s / _CHECKS_PER_STALL)
         return False
@@ -118,7 +122,7 @@ class AsyncGuard(Guard):
         self.task: asyncio.Task[Any] | None = None
         self.handle: asyncio.TimerHandle | None = None
 
-    def now(self) -> float:  # type: ignore[override]
+    def now(self) -> float:
         """The loop's own time: on a loop with virtual time attempts are timed by that."""
         return self.loop.time()
 

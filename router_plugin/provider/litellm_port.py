@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from ..records import Answered, Attempt, Failed, Request, output_cap
+from ..records import Answered, Attempt, Failed, Request, whole_number
 from . import catalog, forked
 from .guard import INSIDE, AsyncGuard, Guard
-from .streams import LitellmStreams, Peeked, apeek, peek
+from .streams import LitellmStreams, Peeked, apeek, peek, so_far
 from .tap import TAP
-from .translate import failed, is_unsendable, is_unwritable
+from .translate import failed, is_unsendable, is_unwritable, lacks_credentials
 from .usage import bill, read_usage
 
 # litellm's own default; only attempts that may take longer have to say so. Values above it are rounded up to minutes,
@@ -158,6 +159,9 @@ def request_kwargs(attempt: Attempt) -> tuple[dict[str, Any], str | None]:
         kwargs["organization"] = deployment.organization
     if deployment.extra_headers:
         kwargs["extra_headers"] = {**(kwargs.get("extra_headers") or {}), **deployment.extra_headers}
+    for name in _COUNTS:
+        if name in kwargs and kwargs[name].__class__ is not int:  # 100.0, "100": sent as it was counted
+            kwargs[name] = whole_number(name, kwargs[name])
     if attempt.cap is not None:
         kwargs["max_completion_tokens" if "max_completion_tokens" in kwargs else "max_tokens"] = attempt.cap
     elif "max_tokens" in kwargs and "max_completion_tokens" in kwargs:
@@ -178,11 +182,14 @@ def request_kwargs(attempt: Attempt) -> tuple[dict[str, Any], str | None]:
     return kwargs, None
 
 
+_COUNTS = ("max_tokens", "max_completion_tokens", "n", "best_of")
+
+
 def _one_cap(kwargs: dict[str, Any]) -> None:
     """Two spellings of the output cap: the lower one counts, whichever of them the provider obeys."""
-    cap = output_cap(kwargs["max_tokens"], kwargs["max_completion_tokens"])
-    if cap is not None:
-        kwargs["max_tokens"] = kwargs["max_completion_tokens"] = cap
+    caps = (kwargs["max_tokens"], kwargs["max_completion_tokens"])
+    if None not in caps:
+        kwargs["max_tokens"] = kwargs["max_completion_tokens"] = min(caps)
 
 
 def _from_environment(value: str, deployment: str) -> str:
@@ -246,6 +253,11 @@ def _failed(
         error = cut
     wire = guard.response.headers if guard.response is not None else None
     facts = failed(error, time.time(), guard.fired, guard.status, wire, guard.limits)
+    if guard.chunks:  # a stream that was held back (``buffer``): what had come is billed
+        text, usage = so_far(guard.chunks)
+        return replace(facts, billed=True, partial_text=text, usage=usage)
+    if not attempt.sent and lacks_credentials(error):
+        return Failed(error, "credential", False, None, facts.status)
     if (
         (not attempt.sent or is_unwritable(error))
         and facts.kind in ("server", "connection", "unknown")

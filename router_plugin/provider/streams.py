@@ -10,6 +10,7 @@ import asyncio
 import time
 import traceback
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from ..money import NANO
 from ..records import Attempt, Candidate, Failed, Usage
 from .guard import INSIDE, AsyncGuard, Guard
 from .translate import failed
-from .usage import cost_of, output_text, read_usage
+from .usage import cost_of, output_text, read_usage, tokens_of_text
 
 if TYPE_CHECKING:
     from ..call.streams import Handover
@@ -114,7 +115,17 @@ def _broken(what: str, attempt: Attempt, stream: Any) -> Failed:
         status_code=502, message=what, llm_provider=attempt.candidate.provider, model=attempt.candidate.deployment.model
     )
     _reported(stream, error)
-    return Failed(error, "bad_answer", True, None, 502, getattr(stream, "response_uptil_now", ""))
+    text, usage = so_far(stream.chunks)
+    return Failed(error, "bad_answer", True, None, 502, text, usage)
+
+
+def so_far(chunks: Sequence[Any]) -> tuple[str, Usage | None]:
+    """Text and usage of a stream that did not end: what the provider reported, and at least the output received."""
+    text = "".join(output_text(chunk) for chunk in chunks)
+    usage = next((found for chunk in reversed(chunks) if (found := read_usage(chunk)) is not None), None)
+    if usage is not None:
+        usage.output_tokens, usage.exact = max(usage.output_tokens, tokens_of_text(text)), False
+    return text, usage
 
 
 def has_content(chunk: Any) -> bool:

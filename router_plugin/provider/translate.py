@@ -7,6 +7,7 @@ cause tell them apart.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from ..records import Failed, RateWindow
@@ -114,6 +115,22 @@ def _unsent(chain: list[str], message: str) -> bool:
     if any(name in _RESETS for name in chain) or "reset by peer" in message:
         return False
     return any(name in _NOT_SENT for name in chain) or "connection refused" in message
+
+
+_NO_CREDENTIALS = ("DefaultCredentialsError", "NoCredentialsError", "PartialCredentialsError", "RefreshError")
+_CREDENTIAL_WORDS = re.compile(
+    r"(?i)(?:missing|no|set|provide|pass|need|require|invalid|could not|unable to|not found).{0,80}?"
+    r"(?:api[_ -]?key|credentials?|access[_ -]?token|auth[a-z]*[_ -]token)"
+    r"|(?:api[_ -]?key|credentials?|access[_ -]?token).{0,80}?"
+    r"(?:missing|not (?:set|found|provided)|must be set|is required|was not|were not|could not|none)"
+)
+
+
+def lacks_credentials(error: BaseException) -> bool:
+    """Whether a request was not made for want of a key: clients say so in many words and under many classes."""
+    if any(name in _NO_CREDENTIALS for name in _causes(error)):
+        return True
+    return _CREDENTIAL_WORDS.search(str(error)[:2_000]) is not None
 
 
 def is_unsendable(error: BaseException) -> bool:

@@ -179,6 +179,8 @@ def tokens_of_text(text: str) -> int:
 def output_text(answer: Any) -> str:
     """All text that an answer or a chunk holds (content, reasoning, tool arguments), for estimating its tokens."""
     parts: list[str] = []
+    if isinstance(answer, str):
+        return answer
     for choice in _items(field(answer, "choices")):
         message = field(choice, "message") or field(choice, "delta")
         if message is None:
@@ -189,9 +191,10 @@ def output_text(answer: Any) -> str:
         for call in _items(field(message, "tool_calls")):
             function = field(call, "function")
             parts += [v for v in (field(function, "name"), field(function, "arguments")) if isinstance(v, str)]
-    for block in _items(field(answer, "content")):
-        text = field(block, "text")
-        parts += [text] if isinstance(text, str) else []
+    for block in (*_items(field(answer, "content")), field(answer, "delta")):  # Anthropic's answers and events
+        for name in ("text", "thinking", "partial_json"):
+            text = field(block, name)
+            parts += [text] if isinstance(text, str) else []
     return "".join(parts)
 
 

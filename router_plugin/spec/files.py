@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,9 @@ def _toml(text: str) -> Any:
     return tomllib.loads(text)
 
 
+_FLOAT = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+\Z")
+
+
 def _yaml(text: str) -> Any:
     import yaml
 
@@ -126,6 +130,8 @@ def _yaml(text: str) -> Any:
                 seen.add(key)
             return super().construct_mapping(node, deep)
 
+    # YAML 1.1 reads 1e-06 as text; YAML 1.2, JSON and everybody who prints a price mean the number.
+    Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.0123456789"))
     Loader.add_constructor("tag:yaml.org,2002:int", Loader.construct_yaml_int)
     Loader.add_constructor("tag:yaml.org,2002:float", Loader.construct_yaml_float)
     try:

@@ -64,6 +64,12 @@ def _hedge(value: Any) -> Any:
     return float(value)
 
 
+def _retries(value: Any) -> Any:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
+        raise ValueError(f"must be a whole number of at least 0, got {shown(value)}")
+    return value
+
+
 def _session(value: Any) -> Any:
     """A key, or True for one made of the conversation's opening."""
     if value is None or isinstance(value, bool):
@@ -95,6 +101,7 @@ class Routing(Spec):
     the opening); ``hedge_after`` ("p95", or seconds) asks a second deployment when the first is late; ``fallback_on``
     takes exception types, functions of the exception, and functions of the response (see ``router_plugin.checks``);
     ``balance_tolerance`` is the difference in score within which load decides; ``sanitise`` makes a history portable.
+    ``timeout_s`` (also ``default_timeout_s``) is the deadline of calls that bring no ``timeout=``.
     Times are seconds unless the name says ms. Source of the vocabulary: Martian's gateway, Unify's router strings.
     """
 
@@ -129,6 +136,7 @@ class Routing(Spec):
     ttft_timeout_s: Positive | None = None
     stall_timeout_s: Positive | None = None
     max_attempts: Count | None = None
+    max_retries: Annotated[int | None, BeforeValidator(_retries)] = None
     patience_s: NonNegative | None = None
     hedge_after: Annotated[str | float | None, BeforeValidator(_hedge)] = None
     session: Annotated[str | bool | None, BeforeValidator(_session)] = None
@@ -139,6 +147,11 @@ class Routing(Spec):
     fallback_on: tuple[Condition, ...] | None = Field(default=None, repr=False)
     midstream: Midstream | None = None
     buffer: bool | None = None
+
+    def __init__(self, /, **data: Any) -> None:
+        if "default_timeout_s" in data:
+            data.setdefault("timeout_s", data.pop("default_timeout_s"))
+        super().__init__(**data)
 
     @field_validator("fallback_on", mode="before")
     @classmethod

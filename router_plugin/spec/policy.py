@@ -6,7 +6,6 @@ given wins; the rest overrides.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -23,11 +22,11 @@ class Policy:
     """What one decision obeys. Units as in ``Routing``; None is "not given"."""
 
     max_cost: float | None = None
-    max_cost_per_million_tokens: float | None = None
+    price_bounds: tuple[tuple[float, str], ...] = ()  # USD per million tokens, each on its own basis
     price_basis: str = "request"
     bounds: tuple[Bound, ...] = ()
-    max_cost_of_model: str | None = None
-    min_quality_of_model: str | None = None
+    max_cost_of_model: NameSet = ()  # each layer's; all hold
+    min_quality_of_model: NameSet = ()
     include_models: tuple[NameSet, ...] = ()  # each layer's list; a candidate must match one name of every list
     include_providers: tuple[NameSet, ...] = ()
     exclude_models: NameSet = ()
@@ -51,6 +50,7 @@ class Policy:
     ttft_timeout_s: float | None = None
     stall_timeout_s: float | None = None
     max_attempts: int = 4
+    max_retries: int = 1  # of one deployment
     patience_s: float = 3.0
     hedge_after: str | float | None = None
     session: str | bool | None = None
@@ -73,20 +73,16 @@ class Policy:
 
     def __post_init__(self) -> None:
         dials = (self.weights, self.willingness_to_pay, self.minimise, self.maximise)
-        relative = self.max_cost_of_model is not None or self.min_quality_of_model is not None
+        relative = bool(self.max_cost_of_model or self.min_quality_of_model)
         put = object.__setattr__
         put(self, "plain_objective", self.objective == "quality" and not any(dial is not None for dial in dials))
         put(self, "relative", relative)
         put(self, "on_responses", tuple(one for one in self.fallback_on if reads_response(one)))
         put(self, "on_errors", tuple(one for one in self.fallback_on if not reads_response(one)))
-        put(self, "bounded", relative or self.max_cost_per_million_tokens is not None)
+        put(self, "bounded", relative or bool(self.price_bounds))
 
 
 DEFAULT_POLICY = Policy()
-_TIGHTER: dict[str, Callable[[float, float], float]] = {
-    "max_cost": min,
-    "max_cost_per_million_tokens": min,
-}
 _AS_BOUND = {"min_quality": ("quality", True), "max_ttft_ms": ("ttft", False), "max_itl_ms": ("itl", False)}
 _DIALS = ("willingness_to_pay", "weights", "objective")
 _LISTS = {"models": "include_models", "providers": "include_providers"}
@@ -101,9 +97,13 @@ def with_options(policy: Policy, options: Routing) -> Policy:
     changes: dict[str, Any] = {}
     bounds = list(policy.bounds)
     for name, value in given.items():
-        if name in _TIGHTER:
-            before = getattr(policy, name)
-            changes[name] = value if before is None else _TIGHTER[name](before, value)
+        if name == "max_cost":
+            changes[name] = value if policy.max_cost is None else min(policy.max_cost, value)
+        elif name == "max_cost_per_million_tokens":
+            basis = given.get("price_basis", policy.price_basis)
+            changes["price_bounds"] = (*policy.price_bounds, (value, basis))
+        elif name in ("max_cost_of_model", "min_quality_of_model"):
+            changes[name] = (*getattr(policy, name), value)
         elif name in _AS_BOUND:
             metric, low = _AS_BOUND[name]
             bounds.append(Bound(metric, value, False, None, False) if low else Bound(metric, None, False, value, False))
@@ -157,8 +157,8 @@ def needs_prices(policy: Policy) -> bool:
     """Whether a cost constraint or cost weight is in force, so that an unpriced deployment is left out."""
     return (
         policy.max_cost is not None
-        or policy.max_cost_per_million_tokens is not None
-        or policy.max_cost_of_model is not None
+        or bool(policy.price_bounds)
+        or bool(policy.max_cost_of_model)
         or policy.willingness_to_pay is not None
         or policy.objective == "cost"
         or (policy.weights is not None and policy.weights.c > 0)

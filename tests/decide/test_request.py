@@ -80,15 +80,26 @@ def test_tool_schemas_and_tool_calls_count() -> None:
         ({"max_tokens": 5}, 5),
         ({"max_completion_tokens": 7}, 7),
         ({"max_tokens": 5, "max_completion_tokens": 3}, 3),
-        ({"max_tokens": 0}, None),
-        ({"max_tokens": -1}, None),
-        ({"max_tokens": True}, None),
+        ({"max_tokens": "100"}, 100),
+        ({"max_tokens": 100.0}, 100),
         ({"max_tokens": 10**9}, 10**9),
         ({"max_tokens": None}, None),
     ],
 )
 def test_the_callers_cap(given_caps: dict, cap_tokens: int | None) -> None:
     assert ask("hi", **given_caps).cap == cap_tokens
+
+
+@pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens", "n", "best_of"])
+@pytest.mark.parametrize("value", [0, -1, True, 2.5, "lots", [], float("nan"), float("inf")], ids=repr)
+def test_a_count_that_is_none_is_an_error_that_names_it(name: str, value: object) -> None:
+    with pytest.raises(SpecError, match=f"{name}: must be a whole number of at least 1"):
+        ask("hi", **{name: value})
+
+
+@pytest.mark.parametrize(("given", "n"), [({"n": 5}, 5), ({"n": "5"}, 5), ({"n": 5.0}, 5), ({"n": 2, "best_of": 4}, 4)])
+def test_answers_asked_for_are_counted_however_they_are_written(given: dict, n: int) -> None:
+    assert ask("hi", **given).n == n
 
 
 @pytest.mark.parametrize("messages", [None, 5, "hi", b"hi", [5], [None], [{"role": "user", "content": 5}]])

@@ -99,7 +99,10 @@ def test_a_reservation_over_a_step_ends_in_the_window_it_was_made_in(hour: float
     @r.wrap
     def call(model: str, messages: Any, **kwargs: Any) -> Any:
         clock.step_wall(hour)
-        return {"choices": [], "usage": {"prompt_tokens": 10, "completion_tokens": 249_995}}
+        return {
+            "choices": [{"message": {"content": "ok"}}],
+            "usage": {"prompt_tokens": 10, "completion_tokens": 249_995},
+        }
 
     call("router", [{"role": "user", "content": "hi"}], max_tokens=250_000)
     nothing_held(r)

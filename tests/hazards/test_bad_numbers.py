@@ -243,7 +243,7 @@ def test_a_tiered_price_above_200k_tokens(monkeypatch: pytest.MonkeyPatch) -> No
         @r.wrap
         def call(model: str, messages: Any, held: list[float] = held, **kwargs: Any) -> Any:
             held.append(r.budgets()[0]["reserved_usd"])
-            return {"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 1}}
+            return {"choices": [{"message": {"content": "ok"}}], "usage": {"prompt_tokens": 1, "completion_tokens": 1}}
 
         call("router", [{"role": "user", "content": "x" * tokens}])
         assert held[0] >= dearest

@@ -320,7 +320,7 @@ def test_what_cannot_be_counted_is_not_taken_for_little(messages: Any, tokens: i
 
     @r.wrap
     def call(model: str, messages: Any, **kwargs: Any) -> Any:
-        return {"choices": [], "usage": {"prompt_tokens": tokens, "completion_tokens": 1}}
+        return {"choices": [{"message": {"content": "ok"}}], "usage": {"prompt_tokens": tokens, "completion_tokens": 1}}
 
     try:
         call("router", messages, max_tokens=10)

@@ -139,10 +139,10 @@ STRANGE: list[tuple[str, Callable[[], Any]]] = [
     ("None", lambda: None),
     ("text", lambda: "hello"),
     ("empty dict", dict),
-    ("an object with an attribute `prefix`", lambda: SimpleNamespace(prefix="x", choices=[], usage=None)),
+    ("an object with an attribute `prefix`", lambda: SimpleNamespace(prefix="x", choices=["y"], usage=None)),
     (
         "an object with `_hidden_params` that is no dict",
-        lambda: SimpleNamespace(_hidden_params="x", choices=[], usage=None),
+        lambda: SimpleNamespace(_hidden_params="x", choices=["y"], usage=None),
     ),
     ("an object whose usage raises", Touchy),
     ("usage that is a string", lambda: {**whole(), "usage": "12"}),
@@ -152,7 +152,6 @@ STRANGE: list[tuple[str, Callable[[], Any]]] = [
     ),
     ("choices that are a dict", lambda: {"choices": {"a": 1}}),
     ("an iterator of None", lambda: iter([None, None])),
-    ("an empty iterator", lambda: iter([])),
     ("an iterator of text", lambda: iter(["a", "b"])),
 ]
 

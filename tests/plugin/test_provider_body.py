@@ -372,15 +372,16 @@ async def test_retries_set_for_all_of_litellm_do_not_multiply_attempts(
 
 @four_modes
 @pytest.mark.parametrize("keyword", ["num_retries", "max_retries"])
-async def test_the_callers_retries_are_a_number_of_our_attempts(
+async def test_the_callers_retries_are_those_of_one_deployment(
     installed: Router, p: LoopbackProvider, mode: Mode, keyword: str
 ) -> None:
-    p.always("big", Status(401))
-    with pytest.raises(litellm.AuthenticationError) as caught:
-        await complete(mode, **{keyword: 0})
-    assert len(RouteResult.of(caught.value).attempts) == 1  # type: ignore[union-attr]
-    heard = await complete(mode, **{keyword: 1})
+    """Retry is not fallback: without retries the next deployment is asked all the same."""
+    p.always("big", Status(500))
+    heard = await complete(mode, **{keyword: 0})
     assert heard.text == REPLIES["small"]
+    assert p.calls("big") == 1
+    await complete(mode, **{keyword: 2})
+    assert p.calls("big") == 1 + 3
     assert keyword not in p.requests[-1].body
 
 

@@ -204,6 +204,18 @@ class Attempt:
         return self.timeout_s
 
 
+@dataclass(slots=True, eq=False)
+class Ticket:
+    """An admitted attempt, as the live state counts it: ``tokens`` held in its token limits, ``since`` when
+    (monotonic), ``beside`` how many others were in flight there."""
+
+    name: str
+    tokens: int
+    since: float
+    beside: int
+    stream: bool
+
+
 class Late:
     """Sent to the plan by a driver: the time to hedge has come and the attempt is still running."""
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..provider.usage import cost_of, count_searches, tokens_of_text
-from ..records import Attempt, AttemptRecord, Candidate, Decision, Failed, Ranked, RateWindow, Request, Usage
+from ..records import Attempt, AttemptRecord, Candidate, Decision, Failed, Ranked, RateWindow, Request, Ticket, Usage
 from ..result import RouteResult
 from ..spec.capability import AUDIO_INPUT, FILES, PREFILL, VISION
 
@@ -35,24 +35,16 @@ class CallState(Protocol):
     epoch: int  # counts forks: an attempt ends in the process that made it
 
     def reserve(self, keys: tuple[Any, ...], amount: int, /) -> Any: ...
-    def admit(self, name: str, tokens: int, panic: bool) -> float: ...
-    def withdraw(self, name: str, tokens: int) -> None: ...
+    def admit(self, name: str, tokens: int, stream: bool, panic: bool) -> Ticket | float: ...
+    def withdraw(self, ticket: Ticket) -> None: ...
+    def began(self, ticket: Ticket) -> None: ...
     def succeeded(
-        self,
-        name: str,
-        latency_s: float,
-        ttft_s: float | None,
-        output_tokens: int,
-        stream: bool,
-        nano: int,
-        reserved: int,
-        used: int,
+        self, ticket: Ticket, latency_s: float, ttft_s: float | None, output_tokens: int, nano: int, used: int
     ) -> None: ...
-    def began(self, name: str) -> None: ...
+    def failed(self, ticket: Ticket, failure: Failed, latency_s: float, nano: int) -> None: ...
+    def abandoned(self, ticket: Ticket, nano: int, latency_s: float) -> None: ...
     def counted(self, name: str, estimated: int, real: int) -> None: ...
     def told(self, name: str, windows: Sequence[RateWindow]) -> None: ...
-    def failed(self, name: str, failure: Failed, latency_s: float, stream: bool, nano: int, reserved: int) -> None: ...
-    def abandoned(self, name: str, nano: int, reserved: int, latency_s: float, stream: bool, waiting: bool) -> None: ...
     def keep_session(self, key: str, name: str, tokens: int) -> None: ...
     def usual_s(self, name: str, stream: bool) -> float: ...
     def total_s(self, name: str, stream: bool) -> float: ...
@@ -113,7 +105,6 @@ class InFlight:
     """An attempt from its start to its one settlement. Streams own it until they end."""
 
     __slots__ = (
-        "answering",
         "attempt",
         "bound",
         "call",
@@ -127,6 +118,7 @@ class InFlight:
         "response",
         "segment",
         "started",
+        "ticket",
         "ttft_s",
     )
 
@@ -135,6 +127,7 @@ class InFlight:
         call: Call,
         segment: Segment,
         candidate: Candidate,
+        ticket: Ticket,
         held: tuple[Held | None, int | None, float],
         attempt: Attempt,
         now: float,
@@ -144,13 +137,13 @@ class InFlight:
         self.candidate = candidate
         self.reservation, _, self.bound = held
         self.attempt = attempt
+        self.ticket = ticket
         self.prefilled = bool(call.prefill) and bool(candidate.facts.caps & PREFILL)
         self.open = True
         self.epoch = segment.state.epoch
         self.response: Any = None
         self.peeked = False  # whether the response is a stream, read up to its first content
         self.ttft_s: float | None = None
-        self.answering = False  # whether a whole answer came, or the first content of a stream
         self.started = now  # monotonic; a wait for a budget is part of the attempt's latency
         self.record = AttemptRecord(candidate.name, candidate.deployment.model, "running")
         call.result.attempts.append(self.record)
@@ -170,7 +163,7 @@ class InFlight:
         if usage.exact and estimate >= LEARN_FROM_TOKENS and not call.request.needs & _MEDIA:
             state.counted(name, estimate, usage.input_tokens)
         used = usage.input_tokens + usage.output_tokens
-        state.succeeded(name, latency, self.ttft_s, usage.output_tokens, stream, nano, call.tokens, used)
+        state.succeeded(self.ticket, latency, self.ttft_s, usage.output_tokens, nano, used)
         if call.session is not None:
             state.keep_session(call.session, name, usage.input_tokens)
 
@@ -188,8 +181,7 @@ class InFlight:
         else:
             self._end("failed", 0, None)
         latency = (self.record.latency_ms or 0.0) / 1e3
-        call = self.call
-        self.segment.state.failed(self.candidate.name, failure, latency, call.request.stream, nano, call.tokens)
+        self.segment.state.failed(self.ticket, failure, latency, nano)
 
     def abandon(
         self, text: str = "", outcome: str = "cancelled", usage: Usage | None = None, sent: bool = True
@@ -202,9 +194,7 @@ class InFlight:
             usage = usage or self._so_far(text)
             nano = self.price(usage)
         self._end(outcome, nano, usage if sent else None)
-        latency = (self.record.latency_ms or 0.0) / 1e3 if sent else 0.0
-        call, waiting = self.call, not self.answering
-        self.segment.state.abandoned(self.candidate.name, nano, call.tokens, latency, call.request.stream, waiting)
+        self.segment.state.abandoned(self.ticket, nano, (self.record.latency_ms or 0.0) / 1e3 if sent else 0.0)
 
     def _end(self, outcome: str, nano: int, usage: Usage | None) -> None:
         """The one end: of the reservation, of the record."""

@@ -24,7 +24,7 @@ from ..decide.request import longer
 from ..errors import BudgetExceededError, DeadlineExceededError, NoCandidateError
 from ..money import to_usd
 from ..provider.usage import read_usage
-from ..records import LATE, Answered, Attempt, Candidate, Failed, Race, Raced, Ranked, Wait
+from ..records import LATE, Answered, Attempt, Candidate, Failed, Race, Raced, Ranked, Ticket, Wait
 from ..spec.capability import PREFILL, TOOLS
 from ..spec.policy import Policy
 from .inflight import Call, InFlight, Segment
@@ -93,15 +93,16 @@ def _use(call: Call, segment: Segment, ranked: Ranked) -> Generator[Step, Sent, 
             return None
         if call.todo and segment.state.total_s(candidate.name, call.request.stream) > left:
             return None  # it would not be done in time; perhaps the next one is faster
-        wait = segment.state.admit(candidate.name, call.tokens, not call.todo)
-        if wait > 0.0:
+        ticket = segment.state.admit(candidate.name, call.tokens, call.request.stream, not call.todo)
+        if not isinstance(ticket, Ticket):
+            wait = ticket
             if not _may_wait(call, candidate, wait, left):
                 call.blocked.append((now + wait, segment, ranked))
                 return None
             call.waited.add(candidate.name)
             yield Wait(wait, "headroom")
             continue
-        flight = yield from _begin(call, segment, ranked, left, usual)
+        flight = yield from _begin(call, segment, ranked, ticket, left, usual)
         if flight is None:
             return None
         tries += 1
@@ -131,20 +132,20 @@ def _may_wait(call: Call, candidate: Candidate, wait: float, left: float) -> boo
 
 
 def _begin(
-    call: Call, segment: Segment, ranked: Ranked, left: float, usual: float
+    call: Call, segment: Segment, ranked: Ranked, ticket: Ticket, left: float, usual: float
 ) -> Generator[Step, Sent, InFlight | None]:
     """An admitted attempt with its money held; None (and no longer admitted) where the money is refused."""
     candidate: Candidate = ranked[-1][0]
     try:
         held = yield from _reserve(call, segment, ranked)
     except BaseException:
-        segment.state.withdraw(candidate.name, call.tokens)
+        segment.state.withdraw(ticket)
         raise
     if held is None:
-        segment.state.withdraw(candidate.name, call.tokens)
+        segment.state.withdraw(ticket)
         return None
     attempt = _attempt(call, segment, candidate, held[1], left, usual)
-    return InFlight(call, segment, candidate, held, attempt, call.clock.monotonic())
+    return InFlight(call, segment, candidate, ticket, held, attempt, call.clock.monotonic())
 
 
 def _attempt(call: Call, segment: Segment, candidate: Candidate, cap: int | None, left: float, usual: float) -> Attempt:
@@ -219,15 +220,18 @@ def _rival(call: Call, first: InFlight) -> Generator[Step, Sent, InFlight | None
         ranked = call.todo[0]
         segment = call.segments[0] if call.owners is None else call.owners[id(ranked[-1][0])]
         candidate = ranked[-1][0]
-        if segment is not first.segment or segment.state.admit(candidate.name, call.tokens, False) > 0.0:
+        if segment is not first.segment:
+            return None
+        ticket = segment.state.admit(candidate.name, call.tokens, call.request.stream, False)
+        if not isinstance(ticket, Ticket):
             return None
         if not segment.state.may_retry("hedge"):
-            segment.state.withdraw(candidate.name, call.tokens)
+            segment.state.withdraw(ticket)
             return None
         call.todo.pop(0)
         usual = segment.state.usual_s(candidate.name, call.request.stream)
         call.racing = first.bound
-        flight = yield from _begin(call, segment, ranked, left, usual)
+        flight = yield from _begin(call, segment, ranked, ticket, left, usual)
         if flight is not None:
             return flight
         call.racing = 0.0
@@ -237,9 +241,8 @@ def _rival(call: Call, first: InFlight) -> Generator[Step, Sent, InFlight | None
 def _judge(call: Call, flight: InFlight, outcome: Answered) -> Failed | None:
     """Take the answer; or, where the caller's checks do not want it and others are left, what failed about it."""
     flight.response, flight.ttft_s, flight.peeked = outcome.response, outcome.ttft_s, outcome.peeked
-    flight.answering = True
     if outcome.peeked:
-        flight.segment.state.began(flight.candidate.name)
+        flight.segment.state.began(flight.ticket)
     if outcome.limits:
         flight.segment.state.told(flight.candidate.name, outcome.limits)
     policy = call.policy

@@ -23,7 +23,18 @@ from .ranking import predicted
 if TYPE_CHECKING:
     from .decision import Situation
 
-__all__ = ["capable", "named", "priced", "ready", "replayable", "searches_bounded", "within_bounds"]
+LATENCIES = ("ttft", "itl", "output_tks_per_sec")
+__all__ = [
+    "LATENCIES",
+    "capable",
+    "fast_enough",
+    "named",
+    "priced",
+    "ready",
+    "replayable",
+    "searches_bounded",
+    "within_bounds",
+]
 
 
 def capable(pool: Selection, request: Request, rejections: list[Rejection]) -> Sequence[Candidate]:
@@ -75,7 +86,8 @@ def within_bounds(rows: list[Row], references: list[Row], at: Situation, rejecti
     for most, basis in policy.price_bounds:
         passed = _price_bound(passed, at, most, basis, rejections)
     for bound in policy.bounds:
-        passed = _metric_bound(passed, bound, at, rejections)
+        if bound.metric not in LATENCIES:
+            passed = _metric_bound(passed, bound, at, "soft", rejections)
     for model in policy.max_cost_of_model:
         passed = _relative(passed, references, model, "cost", rejections)
     for model in policy.min_quality_of_model:
@@ -96,7 +108,15 @@ def _price_bound(rows: list[Row], at: Situation, most: float, basis: str, reject
     return passed
 
 
-def _metric_bound(rows: list[Row], bound: Bound, at: Situation, rejections: list[Rejection]) -> list[Row]:
+def fast_enough(rows: list[Row], at: Situation, rejections: list[Rejection]) -> list[Row]:
+    """Those within the limits on TTFT, ITL and tokens a second, which yield when nothing else is left."""
+    for bound in at.policy.bounds:
+        if bound.metric in LATENCIES:
+            rows = _metric_bound(rows, bound, at, "live", rejections)
+    return rows
+
+
+def _metric_bound(rows: list[Row], bound: Bound, at: Situation, kind: str, rejections: list[Rejection]) -> list[Row]:
     passed = []
     for row in rows:
         # Nobody has measured a guess: it is no ground to leave a model out, nor to let it pass where that is asked.
@@ -104,7 +124,7 @@ def _metric_bound(rows: list[Row], bound: Bound, at: Situation, rejections: list
         if at.policy.unknown == "allow" if value is None else _above(value, bound) and _below(value, bound):
             passed.append(row)
         else:
-            rejections.append(Rejection(row[0], "bound", "soft", (bound, value)))
+            rejections.append(Rejection(row[0], "bound", kind, (bound, value)))
     return passed
 
 

@@ -66,11 +66,15 @@ def decide(pool: Selection, at: Situation) -> Decision:
     if at.sticky is not None:
         wanted = warm(wanted, at)
     ready = constraints.ready(wanted, at, rejections) if at.snapshot.cooling or at.snapshot.waits else wanted
-    if ready:
-        return Decision(arrange(ready, at), rejections, policy, request)
+    fast = constraints.fast_enough(ready, at, rejections) if policy.bounds else ready
+    if fast:
+        return Decision(arrange(fast, at), rejections, policy, request)
     if wanted:
-        rejections = [rejection for rejection in rejections if rejection.kind != "live"]
-        return Decision(arrange(wanted, at), rejections, policy, request, ("panic",))
+        # Nothing else is left: first the limits on latency yield, then rests and rate limits too.
+        rows = ready or wanted
+        kept = {id(row[0]) for row in rows}
+        rejections = [one for one in rejections if one.kind != "live" or id(one.candidate) not in kept]
+        return Decision(arrange(rows, at), rejections, policy, request, ("panic",))
     if affordable and policy.on_infeasible != "raise":
         return _infeasible(affordable, rejections, at)
     return Decision([], rejections, policy, request)

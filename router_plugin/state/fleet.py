@@ -20,7 +20,7 @@ from typing import Any
 
 from ..clock import Clock
 from ..fork import renew_in_child
-from ..records import Candidate, Failed, RateWindow
+from ..records import Candidate, Failed, RateWindow, Ticket
 from ..snapshot import NO_WAITS, Snapshot
 from ..spec.budget import Budget
 from .headroom import Headroom
@@ -37,6 +37,8 @@ CREDENTIAL_REST_S = 300.0
 RATE_LIMIT_REST_S = 5.0
 LONGEST_REST_S = 300.0
 _PROBING = (math.inf, "one probe is on its way")
+_REFRESH_S = 0.25
+_SEVERAL = 3
 _UNWELL = ("server", "timeout", "connection", "bad_answer", "empty_answer")
 _REST_LONG = ("credential", "not_found", "quota")
 # An answer this many times slower than the deployment's own usual, and by at least so many seconds, is slow.
@@ -56,6 +58,8 @@ class Seen:
     in_flight: int = 0
     cost_nano: int = 0
     last_error: str = ""
+    waiting: dict[Ticket, None] = field(default_factory=dict)  # attempts that nothing has come of yet, oldest first
+    heard_of: float = -math.inf  # when the latest attempt was made of which something came
     known_until: float = 0.0  # the end of a rest that the provider itself asked for
     guessed: bool = False  # whether the present rest is a guess of ours, which yields when nothing else is left
 
@@ -83,6 +87,7 @@ class Fleet:
         self._ratio: dict[str, float] = {}
         self._load: dict[str, float] = {}
         self.epoch = 0
+        self._refresh_at = -math.inf
         self._cold = {True, False}  # modes (streamed or not) whose first call in this process is still to come
         self._marked = 0
         renew_in_child(self)
@@ -111,8 +116,33 @@ class Fleet:
     def snapshot(self, tokens: int = 0) -> Snapshot:
         """The state as a decision sees it; ``tokens`` are the input tokens of the request (for token limits)."""
         now = self._clock.monotonic()
+        if now >= self._refresh_at:
+            self._refresh(now)
         waits = self._waits(now, tokens) if self._limited else NO_WAITS
         return Snapshot(now, self._cooling, self._ttft, self._itl, self._ratio, waits, self._load)
+
+    def _refresh(self, now: float) -> None:
+        """Once in a while: what time alone changes. Bad figures fade, and who has fallen silent is noticed."""
+        with self._lock:
+            self._refresh_at = now + _REFRESH_S
+            for name, seen in self._seen.items():
+                if seen.waiting:
+                    self._look_for_silence(name, seen, now)
+                elif seen.attempts:
+                    self._feel(name, seen, now)
+
+    def _look_for_silence(self, name: str, seen: Seen, now: float) -> None:
+        """Of what was asked since the last one that was heard of, one has waited far longer than is usual there, or
+        several longer than most: others are better off elsewhere until something comes back."""
+        if seen.health.open:
+            return
+        pending = [ticket for ticket in seen.waiting if ticket.since > seen.heard_of]
+        if not pending:
+            return
+        most, late = seen.latency.late_s(pending[0].stream)
+        several = sum(now - ticket.since > most for ticket in pending[:_SEVERAL]) == _SEVERAL
+        if late > 0.0 and (several or now - pending[0].since > late):
+            self._guess(name, now + 2 * _REFRESH_S, "nothing comes back")
 
     def _waits(self, now: float, tokens: int) -> Mapping[str, float]:
         found: dict[str, float] = {}
@@ -125,8 +155,8 @@ class Fleet:
 
     # -- attempts -----------------------------------------------------------------------------------------------
 
-    def admit(self, name: str, tokens: int, panic: bool) -> float:
-        """Count one more attempt in flight there, where health and limits let it go: 0. Else the seconds to wait.
+    def admit(self, name: str, tokens: int, stream: bool, panic: bool) -> Ticket | float:
+        """Count one more attempt in flight there, where health and limits let it go. Else the seconds to wait.
 
         Choice and count happen with no await between them. ``panic``: nothing else is left, guesses of ours yield.
         """
@@ -144,8 +174,10 @@ class Fleet:
             seen.attempts += 1
             seen.in_flight += 1
             seen.headroom.sent(now, tokens)
+            ticket = Ticket(name, tokens, now, seen.in_flight - 1, stream)
+            seen.waiting[ticket] = None
             self._feel(name, seen, now)
-        return 0.0
+        return ticket
 
     def _rest_left(self, name: str, seen: Seen, now: float, panic: bool) -> float:
         """Seconds that a cooling deployment still rests; 0 where an attempt may go (it is then the one probe)."""
@@ -157,43 +189,59 @@ class Fleet:
         until = self._cooling[name][0]
         return until - now if until > now and not (panic and seen.guessed) else 0.0
 
-    def withdraw(self, name: str, tokens: int) -> None:
+    def withdraw(self, ticket: Ticket) -> None:
         """An admitted attempt was not made after all."""
         with self._lock:
-            seen = self._of(name)
+            seen = self._of(ticket.name)
             seen.attempts -= 1
-            self._over(name, seen, tokens, None, False)
+            self._over(ticket, seen, None, False)
+            self._unprobe(ticket.name, seen)
 
-    def _over(self, name: str, seen: Seen, tokens: int, used: float | None, served: bool) -> None:
+    @staticmethod
+    def _over(ticket: Ticket, seen: Seen, used: float | None, served: bool) -> None:
         """What every end of an attempt has in common."""
         seen.in_flight -= 1
-        seen.headroom.back(tokens, used, served)
-        if seen.health.probing and self._cooling.get(name, ("",))[0] == math.inf:
+        if ticket in seen.waiting:
+            del seen.waiting[ticket]
+        seen.headroom.back(ticket.tokens, used, served)
+
+    def _unprobe(self, name: str, seen: Seen) -> None:
+        """Give a probe back that said nothing."""
+        if seen.health.probing:
             seen.health.give_back()
             self._cool(name, seen.health.until, seen.health.why)
 
-    def succeeded(
-        self,
-        name: str,
-        latency_s: float,
-        ttft_s: float | None,
-        output_tokens: int,
-        stream: bool,
-        nano: int,
-        reserved: int,
-        used: int,
-    ) -> None:
+    def began(self, ticket: Ticket) -> None:
+        """The first content of a stream came: it is well, however the caller goes on with it."""
         now = self._clock.monotonic()
+        with self._lock:
+            seen = self._of(ticket.name)
+            self._heard(ticket, seen)
+            if seen.health.succeeded(now):
+                seen.latency.recovered()
+                self._warm(ticket.name)
+
+    @staticmethod
+    def _heard(ticket: Ticket, seen: Seen) -> None:
+        seen.heard_of = max(seen.heard_of, ticket.since)
+        if ticket in seen.waiting:
+            del seen.waiting[ticket]
+
+    def succeeded(
+        self, ticket: Ticket, latency_s: float, ttft_s: float | None, output_tokens: int, nano: int, used: int
+    ) -> None:
+        name, stream, now = ticket.name, ticket.stream, self._clock.monotonic()
         with self._lock:
             seen = self._seen[name] if name in self._seen else self._of(name)
             seen.cost_nano += nano
             seen.successes += 1
-            seen.in_flight -= 1
-            seen.headroom.back(reserved, used)
+            if ticket.since > seen.heard_of:
+                seen.heard_of = ticket.since
+            self._over(ticket, seen, used, True)
             cold = stream in self._cold
             slow = not cold and self._is_slow(seen, latency_s, ttft_s, stream)
-            if not stream or slow:  # a stream has been counted since it began
-                seen.health.succeeded(now, slow)
+            if (not stream or slow) and seen.health.succeeded(now, slow):  # a stream has been counted since it began
+                seen.latency.recovered()
             if name in self._cooling and not seen.health.open:
                 seen.known_until = 0.0
                 self._warm(name)
@@ -203,21 +251,10 @@ class Fleet:
                 self._cold.discard(stream)
                 self._marked += 1
             elif stream and ttft_s is not None:
-                seen.latency.streamed(ttft_s, latency_s, output_tokens, now)
-                self._publish(name, seen)
+                seen.latency.streamed(ttft_s, latency_s, output_tokens, now, ticket.beside)
             else:
-                seen.latency.answered(latency_s, output_tokens, now)
-                if name not in self._ttft or seen.latency.ttft.total == 0.0:
-                    self._publish(name, seen)
+                seen.latency.answered(latency_s, output_tokens, now, ticket.beside)
             self._feel(name, seen, now)
-
-    def began(self, name: str) -> None:
-        """The first content of a stream came: it is well, however the caller goes on with it."""
-        now = self._clock.monotonic()
-        with self._lock:
-            seen = self._of(name)
-            if seen.health.succeeded(now) and name in self._cooling:
-                self._warm(name)
 
     @staticmethod
     def _is_slow(seen: Seen, latency_s: float, ttft_s: float | None, stream: bool) -> bool:
@@ -225,15 +262,15 @@ class Fleet:
         took = ttft_s if stream and ttft_s is not None else latency_s
         return usual > 0.0 and took > _SLOW_TIMES * usual and took - usual > _SLOW_S
 
-    def _publish(self, name: str, seen: Seen) -> None:
-        first, gap = seen.latency.first_s(), seen.latency.gap_s()
-        if first == first:
-            self._ttft[name] = first * 1e3
-        if gap == gap:
-            self._itl[name] = gap * 1e3
-
     def _feel(self, name: str, seen: Seen, now: float) -> None:
-        """What its load weighs when one of several equals is picked: (in flight + 1) × peak latency."""
+        """Publish what decisions read: the times to be expected with what is in flight now, and what its load weighs
+        when one of several equals is picked, (in flight + 1) × peak latency."""
+        first, gap = seen.latency.first_s(now), seen.latency.gap_s(now)
+        crowded = 1e3 * seen.latency.congestion.factor(seen.in_flight)
+        if first == first:
+            self._ttft[name] = first * crowded
+        if gap == gap:
+            self._itl[name] = gap * crowded
         peak = seen.latency.peak_now(now)
         self._load[name] = (seen.in_flight + 1) * (peak if peak > 0.01 else 0.01) * seen.health.burden(now)
 
@@ -255,21 +292,21 @@ class Fleet:
             self._of(name).headroom.told(windows, now)
             self._limited.add(name)
 
-    def failed(self, name: str, failure: Failed, latency_s: float, stream: bool, nano: int, reserved: int) -> None:
-        now, kind = self._clock.monotonic(), failure.kind
+    def failed(self, ticket: Ticket, failure: Failed, latency_s: float, nano: int) -> None:
+        name, now, kind = ticket.name, self._clock.monotonic(), failure.kind
         with self._lock:
             seen = self._of(name)
             seen.cost_nano += nano
             seen.failures += 1
             seen.last_error = kind
-            seen.in_flight -= 1
-            seen.headroom.back(reserved, None, served=kind not in ("rate_limit", "credential", "connection"))
+            self._over(ticket, seen, None, kind not in ("rate_limit", "credential", "connection"))
+            if kind != "timeout":
+                self._heard(ticket, seen)
             if failure.limits:
                 seen.headroom.told(failure.limits, now)
                 self._limited.add(name)
             if kind == "timeout":
-                seen.latency.cut(latency_s, stream, now)
-                self._publish(name, seen)
+                seen.latency.cut(latency_s, ticket.stream, now)
             if kind in _UNWELL:
                 if seen.health.failed(now, kind, self._jitter, now - latency_s) or seen.health.open:
                     self._cool(name, seen.health.until, seen.health.why)
@@ -278,9 +315,8 @@ class Fleet:
                     self._guess(other, now + CREDENTIAL_REST_S, kind)
             elif kind in ("rate_limit", "overloaded"):
                 self._limit(name, seen, now, kind, failure.retry_after_s)
-            elif seen.health.probing:
-                seen.health.give_back()
-                self._cool(name, seen.health.until, seen.health.why)
+            else:
+                self._unprobe(name, seen)
             self._feel(name, seen, now)
 
     def _limit(self, name: str, seen: Seen, now: float, kind: str, retry_after_s: float | None) -> None:
@@ -312,17 +348,18 @@ class Fleet:
     def _warm(self, name: str) -> None:
         self._cooling = {k: v for k, v in self._cooling.items() if k != name}
 
-    def abandoned(self, name: str, nano: int, reserved: int, latency_s: float, stream: bool, waiting: bool) -> None:
-        """A call that was cancelled says nothing of the deployment's health; where nothing had come yet (``waiting``),
-        it took at least this long."""
+    def abandoned(self, ticket: Ticket, nano: int, latency_s: float) -> None:
+        """A call that was cancelled says nothing of the deployment's health; where nothing had come yet, it took at
+        least this long (0: it was not even sent)."""
         now = self._clock.monotonic()
         with self._lock:
-            seen = self._of(name)
+            seen = self._of(ticket.name)
             seen.cost_nano += nano
-            if waiting and latency_s > 0.0:
-                seen.latency.cut(latency_s, stream, now)
-            self._over(name, seen, reserved, None, True)
-            self._feel(name, seen, now)
+            if ticket in seen.waiting and latency_s > 0.0:
+                seen.latency.cut(latency_s, ticket.stream, now)
+            self._over(ticket, seen, None, True)
+            self._unprobe(ticket.name, seen)
+            self._feel(ticket.name, seen, now)
 
     # -- time and tries -----------------------------------------------------------------------------------------
 
@@ -422,7 +459,7 @@ class Fleet:
         self.ledger.after_fork()
         self._cooling = {}
         for seen in self._seen.values():
-            seen.in_flight, seen.health, seen.known_until = 0, Health(), 0.0
+            seen.in_flight, seen.health, seen.known_until, seen.waiting = 0, Health(), 0.0, {}
             seen.headroom.in_flight, seen.headroom.tokens_in_flight = 0, 0.0
 
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 
 HALF_LIFE_S = 180.0
+STALE_S = 10.0
 _BASE_S, _RATIO = 0.001, 1.12
 _LOG = math.log(_RATIO)
 _BUCKETS = 134  # 1 ms × 1.12^134 ≈ 3,900 s
@@ -96,6 +97,16 @@ class Distribution:
         self.counts, self.total, self.origin = kept, sum(kept.values()), now
 
 
+def _faded(one: Distribution, now: float) -> float:
+    """The mean; where it is worse than usual and has not been seen again lately, ever nearer to the usual: what nobody
+    asks can show nobody that it is better."""
+    age = now - one.updated
+    if age <= STALE_S:
+        return one.mean
+    usual = one.quantile(0.5)
+    return one.mean if one.mean <= usual else usual + (one.mean - usual) * 0.5 ** ((age - STALE_S) / STALE_S)
+
+
 class Line:
     """Decayed least squares of seconds over output tokens: what a whole answer takes by its length."""
 
@@ -122,25 +133,59 @@ class Line:
         return max(0.0, (self.wy - slope * self.wx) / self.w), slope
 
 
+class Congestion:
+    """How the time to the first token grows with what is in flight: a decayed least-squares line of its logarithm.
+
+    A provider that does not care how much we send it shows no slope, and is not taken to care.
+    """
+
+    __slots__ = ("slope", "updated", "w", "wx", "wxx", "wxy", "wy")
+
+    def __init__(self) -> None:
+        self.w = self.wx = self.wy = self.wxx = self.wxy = self.updated = self.slope = 0.0
+
+    def add(self, in_flight: int, seconds: float, now: float) -> None:
+        decay, x, y = 0.5 ** ((now - self.updated) / HALF_LIFE_S), float(in_flight), math.log(max(seconds, 1e-4))
+        self.updated = now
+        self.w = self.w * decay + 1.0
+        self.wx = self.wx * decay + x
+        self.wy = self.wy * decay + y
+        self.wxx = self.wxx * decay + x * x
+        self.wxy = self.wxy * decay + x * y
+        spread = self.wxx - self.wx * self.wx / self.w
+        # Twenty samples' worth of ridge: a slope is believed as far as the samples spread.
+        self.slope = max(0.0, (self.wxy - self.wx * self.wy / self.w) / (spread + 20.0)) if self.w > 5.0 else 0.0
+
+    def factor(self, in_flight: int) -> float:
+        """The expected time with so much in flight over the mean one; 1/4 to 8."""
+        if self.slope <= 0.0:
+            return 1.0
+        return math.exp(min(2.08, max(-1.39, self.slope * (in_flight - self.wx / self.w))))
+
+
 class Latency:
     """All that is known of one deployment's times."""
 
-    __slots__ = ("gap", "line", "peak", "peak_at", "stream", "ttft", "whole")
+    __slots__ = ("congestion", "gap", "line", "peak", "peak_at", "stream", "ttft", "whole")
 
     def __init__(self) -> None:
         self.ttft, self.gap, self.stream = Distribution(), Distribution(), Distribution()
         self.whole, self.line = Distribution(), Line()
+        self.congestion = Congestion()
         self.peak = 0.0  # seconds until something came back: jumps up at once, decays slowly (peak EWMA)
         self.peak_at = 0.0
 
-    def streamed(self, ttft_s: float, whole_s: float, tokens: int, now: float) -> None:
+    def streamed(self, ttft_s: float, whole_s: float, tokens: int, now: float, beside: int) -> None:
+        """A stream ended. ``beside``: what else was in flight when it began."""
+        self.congestion.add(beside, ttft_s, now)
         self.ttft.add(ttft_s, now)
         self.stream.add(whole_s, now)
         if tokens > 1:
             self.gap.add(max(0.0, whole_s - ttft_s) / (tokens - 1), now)
         self._felt(ttft_s, now)
 
-    def answered(self, whole_s: float, tokens: int, now: float) -> None:
+    def answered(self, whole_s: float, tokens: int, now: float, beside: int) -> None:
+        self.congestion.add(beside, whole_s, now)
         self.whole.add(whole_s, now)
         self.line.add(tokens, whole_s, now)
         self._felt(whole_s, now)
@@ -159,17 +204,23 @@ class Latency:
     def peak_now(self, now: float) -> float:
         return self.peak * 0.5 ** ((now - self.peak_at) / 30.0) if self.peak else 0.0
 
-    def first_s(self) -> float:
-        """Seconds to the first token; NaN where nothing is known."""
+    def recovered(self) -> None:
+        """It was out and is back: what it took meanwhile says nothing any more."""
+        for one in (self.ttft, self.whole):
+            if one.done == one.done:
+                one.mean = min(one.mean, one.quantile(0.5))
+
+    def first_s(self, now: float | None = None) -> float:
+        """Seconds to the first token; NaN where nothing is known. With ``now`` a bad figure fades (see ``_faded``)."""
         if self.ttft.mean == self.ttft.mean:
-            return self.ttft.mean
+            return self.ttft.mean if now is None else _faded(self.ttft, now)
         line = self.line.fit()
         return line[0] if line is not None else math.nan
 
-    def gap_s(self) -> float:
+    def gap_s(self, now: float | None = None) -> float:
         """Seconds between tokens; NaN where nothing is known."""
         if self.gap.mean == self.gap.mean:
-            return self.gap.mean
+            return self.gap.mean if now is None else _faded(self.gap, now)
         line = self.line.fit()
         return line[1] if line is not None else math.nan
 
@@ -180,6 +231,15 @@ class Latency:
         """
         usual = self.ttft.done if stream else self.whole.done
         return usual if usual == usual else 0.0
+
+    def late_s(self, stream: bool) -> tuple[float, float]:
+        """(seconds within which most answers came, or first tokens of streams; seconds beyond which one is later than
+        nearly all that came); zeros where too little is known."""
+        one = self.ttft if stream else self.whole
+        if one.done != one.done or one.weight < 3.0:
+            return 0.0, 0.0
+        most = max(0.5, one.quantile(0.95), 1.5 * one.done)
+        return most, max(1.0, 3.0 * most)
 
     def total_s(self, stream: bool) -> float:
         """Seconds until an answer is usually complete, by streams or by whole answers, as far as known. 0: unknown."""

@@ -11,13 +11,16 @@ if TYPE_CHECKING:
     from .fake_clock import FakeClock
     from .loopback import LoopbackProvider
     from .scripted import Reply, ScriptedProvider
+    from .virtual_time import VirtualClock, VirtualLoop
 
-__all__ = ["FakeClock", "LoopbackProvider", "Reply", "ScriptedProvider"]
+__all__ = ["FakeClock", "LoopbackProvider", "Reply", "ScriptedProvider", "VirtualClock", "VirtualLoop"]
 _HOME = {
     "FakeClock": "fake_clock",
     "LoopbackProvider": "loopback",
     "Reply": "scripted",
     "ScriptedProvider": "scripted",
+    "VirtualClock": "virtual_time",
+    "VirtualLoop": "virtual_time",
 }
 
 

@@ -1,7 +1,7 @@
 """A world of LLM providers in virtual time: latencies with heavy tails that grow with load, rate limits, and faults.
 
-A ``World`` is made of ``Place``s (deployments) and a list of ``Fault``s with times, all drawn from a seed. ``answer`` is
-one request to one place: it waits (in virtual time) for the first token, gives it, waits for the rest, or raises what
+A ``World`` is made of ``Place``s (deployments) and of ``Fault``s with times, all drawn from a seed. ``answer`` is one
+request to one place: it waits (in virtual time) for the first token, gives it, waits for the rest, or raises what
 the provider would have answered. It counts what every place saw, so that a router can be judged by it.
 """
 

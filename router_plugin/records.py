@@ -216,6 +216,15 @@ class Ticket:
     stream: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """Why an attempt was not admitted: seconds until it may be, and whether a rate limit says so. Waiting for capacity
+    helps; waiting for an outage to end does not."""
+
+    wait_s: float
+    limited: bool
+
+
 class Late:
     """Sent to the plan by a driver: the time to hedge has come and the attempt is still running."""
 

@@ -8,7 +8,19 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..provider.usage import cost_of, count_searches, tokens_of_text
-from ..records import Attempt, AttemptRecord, Candidate, Decision, Failed, Ranked, RateWindow, Request, Ticket, Usage
+from ..records import (
+    Attempt,
+    AttemptRecord,
+    Blocked,
+    Candidate,
+    Decision,
+    Failed,
+    Ranked,
+    RateWindow,
+    Request,
+    Ticket,
+    Usage,
+)
 from ..result import RouteResult
 from ..spec.capability import AUDIO_INPUT, FILES, PREFILL, VISION
 
@@ -35,7 +47,7 @@ class CallState(Protocol):
     epoch: int  # counts forks: an attempt ends in the process that made it
 
     def reserve(self, keys: tuple[Any, ...], amount: int, /) -> Any: ...
-    def admit(self, name: str, tokens: int, stream: bool, panic: bool) -> Ticket | float: ...
+    def admit(self, name: str, tokens: int, stream: bool, panic: bool) -> Ticket | Blocked: ...
     def withdraw(self, ticket: Ticket) -> None: ...
     def began(self, ticket: Ticket) -> None: ...
     def succeeded(
@@ -72,7 +84,8 @@ class Call:
     the worst case of the attempt that another one races; ``tokens`` what the call counts for in token limits;
     ``prefill`` the partial answer that the next model may go on from; ``session`` the conversation's key; ``waited``
     the deployments that were waited for, ``blocked`` those that were passed over because they would have had to be
-    (until when, whose, which).
+    (until when, whose, which, and whether a rate limit
+    is why).
     """
 
     request: Request
@@ -94,7 +107,7 @@ class Call:
     tokens: int = 0
     session: str | None = None
     waited: set[str] = field(default_factory=set)
-    blocked: list[tuple[float, Segment, Ranked]] = field(default_factory=list)
+    blocked: list[tuple[float, Segment, Ranked, bool]] = field(default_factory=list)
     failures: list[Failed] = field(default_factory=list)
     refusal: Any = None
     patience_until: float | None = None  # how long this call may wait for rate limits, all together

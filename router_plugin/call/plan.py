@@ -24,7 +24,7 @@ from ..decide.request import longer
 from ..errors import BudgetExceededError, DeadlineExceededError, NoCandidateError
 from ..money import to_usd
 from ..provider.usage import read_usage
-from ..records import LATE, Answered, Attempt, Candidate, Failed, Race, Raced, Ranked, Ticket, Wait
+from ..records import LATE, Answered, Attempt, Blocked, Candidate, Failed, Race, Raced, Ranked, Ticket, Wait
 from ..spec.capability import PREFILL, TOOLS
 from ..spec.policy import Policy
 from .inflight import Call, InFlight, Segment
@@ -71,9 +71,9 @@ def _wait_for_first(call: Call) -> Generator[Step, Sent, tuple[Segment, Ranked] 
     now = call.clock.monotonic()
     if call.patience_until is None:
         call.patience_until = min(now + call.policy.patience_s, call.deadline)
-    first = min(call.blocked, key=lambda one: one[0])
-    until, segment, ranked = first
-    if until >= call.patience_until:
+    first = min(call.blocked, key=lambda one: (not one[3], one[0]))
+    until, segment, ranked, limited = first
+    if not limited or until >= call.patience_until:
         return None
     call.blocked.remove(first)
     # Others wait for it too: whoever comes too late looks again a little later.
@@ -94,10 +94,10 @@ def _use(call: Call, segment: Segment, ranked: Ranked) -> Generator[Step, Sent, 
         if call.todo and segment.state.total_s(candidate.name, call.request.stream) > left:
             return None  # it would not be done in time; perhaps the next one is faster
         ticket = segment.state.admit(candidate.name, call.tokens, call.request.stream, not call.todo)
-        if not isinstance(ticket, Ticket):
-            wait = ticket
-            if not _may_wait(call, candidate, wait, left):
-                call.blocked.append((now + wait, segment, ranked))
+        if isinstance(ticket, Blocked):
+            wait = ticket.wait_s
+            if not ticket.limited or not _may_wait(call, candidate, wait, left):
+                call.blocked.append((now + wait, segment, ranked, ticket.limited))
                 return None
             call.waited.add(candidate.name)
             yield Wait(wait, "headroom")
@@ -223,7 +223,7 @@ def _rival(call: Call, first: InFlight) -> Generator[Step, Sent, InFlight | None
         if segment is not first.segment:
             return None
         ticket = segment.state.admit(candidate.name, call.tokens, call.request.stream, False)
-        if not isinstance(ticket, Ticket):
+        if isinstance(ticket, Blocked):
             return None
         if not segment.state.may_retry("hedge"):
             segment.state.withdraw(ticket)
@@ -344,7 +344,7 @@ def _exhausted(call: Call) -> BaseException:
             f"the deadline of {call.deadline - call.started:.3g} s passed before an attempt could start"
         )
     retry_after = None
-    for until, _, ranked in call.blocked:
+    for until, _, ranked, _ in call.blocked:
         rejected[ranked[-1][0].name] = f"has to wait: room in {max(0.0, until - now):.2f} s"
         retry_after = min(until - now, math.inf if retry_after is None else retry_after)
     what = "every deployment is limited or resting:" if call.blocked else "no deployment may take this request:"

@@ -86,7 +86,7 @@ def within_bounds(rows: list[Row], references: list[Row], at: Situation, rejecti
     for most, basis in policy.price_bounds:
         passed = _price_bound(passed, at, most, basis, rejections)
     for bound in policy.bounds:
-        if bound.metric not in LATENCIES:
+        if bound.metric not in LATENCIES or at.policy.unknown == "exclude":
             passed = _metric_bound(passed, bound, at, "soft", rejections)
     for model in policy.max_cost_of_model:
         passed = _relative(passed, references, model, "cost", rejections)
@@ -109,9 +109,10 @@ def _price_bound(rows: list[Row], at: Situation, most: float, basis: str, reject
 
 
 def fast_enough(rows: list[Row], at: Situation, rejections: list[Rejection]) -> list[Row]:
-    """Those within the limits on TTFT, ITL and tokens a second, which yield when nothing else is left."""
+    """Those within the limits on TTFT, ITL and tokens a second, which yield when nothing else is left (unless what is
+    not known is to be excluded: then they are bounds like others)."""
     for bound in at.policy.bounds:
-        if bound.metric in LATENCIES:
+        if bound.metric in LATENCIES and at.policy.unknown != "exclude":
             rows = _metric_bound(rows, bound, at, "live", rejections)
     return rows
 

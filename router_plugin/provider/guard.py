@@ -37,6 +37,7 @@ class Guard:
         "fired",
         "idle_since",
         "limits",
+        "locate",
         "network",
         "plain",
         "response",
@@ -53,6 +54,7 @@ class Guard:
         self.fired = False
         self.why = ""  # which time was over, for people
         self.plain = True  # whether no user code runs while the stream is read
+        self.locate: Any = None  # finds the connection of the request that is being sent
         self.network: Any = None  # httpcore's stream, whose socket is shut down when the time is over
         self.response: Any = None  # httpx's, once the headers are there
         self.status: int | None = None
@@ -89,6 +91,8 @@ class Guard:
         """Fail the read in progress (called by the watchdog's thread)."""
         self.fired = True
         network = self.network
+        if network is None and self.locate is not None:
+            network = self.locate()  # it still waits for the head of the answer
         sock = network.get_extra_info("socket") if network is not None else None
         if sock is not None:
             try:
@@ -102,7 +106,7 @@ class Guard:
 
     def ended(self) -> None:
         """Nothing is timed any more."""
-        self.network = None
+        self.network = self.locate = None
         WATCHDOG.forget(self)
 
     def drop(self) -> None:

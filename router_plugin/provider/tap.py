@@ -6,7 +6,7 @@ time of an attempt is over, the read in progress fails with ``httpx.ReadTimeout`
 its own. Sync: the request's own time-outs are set to what is left, and a watchdog thread shuts the socket down under a
 body that trickles or stalls. Async: a timer cancels the waiting task, and the wrap turns that into the time-out.
 
-What cannot be cut in sync calls: a server that trickles its *headers*, and providers that do not use httpx.
+What cannot be cut in sync calls: providers that do not use httpx.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 from ..fork import renew_in_child
@@ -81,6 +82,7 @@ def _sync_send(original: Any) -> Any:
         limits = {"connect": left, "read": left, "write": left, "pool": left}
         request.extensions = {**request.extensions, "timeout": limits}
         kwargs["follow_redirects"] = False
+        guard.locate = partial(_connection_of, self, request)
         try:
             response = original(self, request, stream=True, **kwargs)
             for _ in range(_MAX_REDIRECTS):
@@ -97,7 +99,7 @@ def _sync_send(original: Any) -> Any:
                 except BaseException:
                     response.close()
                     raise
-                guard.network = None  # back in its pool: the next request on it is somebody else's
+                guard.network = guard.locate = None  # back in its pool: the next request on it is somebody else's
                 _refuse_page(response)
         except Exception as error:
             guard.error = error
@@ -106,6 +108,17 @@ def _sync_send(original: Any) -> Any:
 
     send.router_plugin = True  # type: ignore[attr-defined]
     return send
+
+
+def _connection_of(client: Any, request: Any) -> Any:
+    """The network stream that a request is being sent on, found in the client's pool by its extensions (which httpx
+    hands on as they are); None where there is none, or where the pool is not httpcore's."""
+    pool = getattr(client._transport_for_url(request.url), "_pool", None)
+    for waiting in list(getattr(pool, "_requests", ())):
+        if getattr(waiting.request, "extensions", None) is request.extensions:
+            connection = getattr(waiting.connection, "_connection", None)
+            return getattr(connection, "_network_stream", None)
+    return None
 
 
 def _refuse_page(response: Any) -> None:

@@ -20,7 +20,7 @@ from typing import Any
 
 from ..clock import Clock
 from ..fork import renew_in_child
-from ..records import Candidate, Failed, RateWindow, Ticket
+from ..records import Blocked, Candidate, Failed, RateWindow, Ticket
 from ..snapshot import NO_WAITS, Snapshot
 from ..spec.budget import Budget
 from .headroom import Headroom
@@ -40,6 +40,7 @@ _PROBING = (math.inf, "one probe is on its way")
 _REFRESH_S = 0.25
 _SEVERAL = 3
 _UNWELL = ("server", "timeout", "connection", "bad_answer", "empty_answer")
+_CAPACITY = ("rate_limit", "overloaded")
 _REST_LONG = ("credential", "not_found", "quota")
 # An answer this many times slower than the deployment's own usual, and by at least so many seconds, is slow.
 _SLOW_TIMES, _SLOW_S = 8.0, 4.0
@@ -155,20 +156,22 @@ class Fleet:
 
     # -- attempts -----------------------------------------------------------------------------------------------
 
-    def admit(self, name: str, tokens: int, stream: bool, panic: bool) -> Ticket | float:
-        """Count one more attempt in flight there, where health and limits let it go. Else the seconds to wait.
+    def admit(self, name: str, tokens: int, stream: bool, panic: bool) -> Ticket | Blocked:
+        """Count one more attempt in flight there, where health and limits let it go.
 
         Choice and count happen with no await between them. ``panic``: nothing else is left, guesses of ours yield.
         """
         now = self._clock.monotonic()
         with self._lock:
             seen = self._seen[name] if name in self._seen else self._of(name)
-            if name in self._cooling and (wait := self._rest_left(name, seen, now, panic)) > 0.0:
-                return wait
+            if name in self._cooling:
+                rest = self._rest_left(name, seen, now, panic)
+                if rest is not None:
+                    return rest
             if name in self._limited and (wait := seen.headroom.wait_s(now, tokens)) > 0.0:
                 if seen.health.probing:
                     seen.health.give_back()
-                return wait
+                return Blocked(wait, True)
             if seen.health.probing:
                 self._cool(name, *_PROBING)
             seen.attempts += 1
@@ -179,15 +182,15 @@ class Fleet:
             self._feel(name, seen, now)
         return ticket
 
-    def _rest_left(self, name: str, seen: Seen, now: float, panic: bool) -> float:
-        """Seconds that a cooling deployment still rests; 0 where an attempt may go (it is then the one probe)."""
+    def _rest_left(self, name: str, seen: Seen, now: float, panic: bool) -> Blocked | None:
+        """How long a cooling deployment still rests; None where an attempt may go (it is then the one probe)."""
         if seen.known_until > now:
-            return seen.known_until - now
+            return Blocked(seen.known_until - now, True)
         health = seen.health
         if health.open:
-            return 0.0 if health.take_probe(now, panic) else max(0.001, health.wait_s(now, panic))
-        until = self._cooling[name][0]
-        return until - now if until > now and not (panic and seen.guessed) else 0.0
+            return None if health.take_probe(now, panic) else Blocked(max(0.001, health.wait_s(now, panic)), False)
+        until, why = self._cooling[name]
+        return Blocked(until - now, why in _CAPACITY) if until > now and not (panic and seen.guessed) else None
 
     def withdraw(self, ticket: Ticket) -> None:
         """An admitted attempt was not made after all."""
@@ -313,7 +316,7 @@ class Fleet:
             elif kind in _REST_LONG:
                 for other in self._credentials.get(name, (name,)) if kind == "credential" else (name,):
                     self._guess(other, now + CREDENTIAL_REST_S, kind)
-            elif kind in ("rate_limit", "overloaded"):
+            elif kind in _CAPACITY:
                 self._limit(name, seen, now, kind, failure.retry_after_s)
             else:
                 self._unprobe(name, seen)

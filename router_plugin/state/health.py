@@ -18,7 +18,7 @@ from collections.abc import Callable
 
 FAILURES_IN_A_ROW = 5
 ERROR_RATE = 0.5
-LEAST_SAMPLES = 5.0
+LEAST_SAMPLES = 4.5  # five, a little decayed
 BASE_REST_S, LONGEST_REST_S = 5.0, 300.0
 SLOW_START_S = 10.0
 FORGET_S = 60.0  # one ejection is forgotten for each such time in health

@@ -199,7 +199,7 @@ def test_a_model_part_means_the_model_at_all_its_providers(p: LoopbackProvider) 
     router = Router("support", models=[here, there, deployment(p, "big")])
     assert router.route(messages=MESSAGES, models=["small"]).ranking == ["there", "here"]
     assert router.route(messages=MESSAGES, models=["small@openai"]).ranking == ["here"]
-    assert router.route(messages=MESSAGES, models=["small@hosted_vllm", "big"]).ranking == ["there", "openai/big"]
+    assert router.route(messages=MESSAGES, models=["small@hosted_vllm", "big"]).ranking == ["openai/big", "there"]
 
 
 async def test_an_unlisted_name_in_models_is_an_error_that_lists_the_known_ones(

@@ -84,14 +84,15 @@ def _wait_for_first(call: Call) -> Generator[Step, Sent, tuple[Segment, Ranked] 
 def _use(call: Call, segment: Segment, ranked: Ranked) -> Generator[Step, Sent, InFlight | None]:
     """Try one deployment, and where that may help once more; None when the next one should be tried."""
     candidate: Candidate = ranked[-1][0]
-    tries, usual = 0, segment.state.usual_s(candidate.name, call.request.stream)
+    tries = 0
+    usual, total = segment.state.usual_s(candidate.name, call.request.stream)
     while call.made < call.policy.max_attempts:
         now = call.clock.monotonic()
         left = call.deadline - now
         if left <= 0:
             call.todo.clear()
             return None
-        if call.todo and segment.state.total_s(candidate.name, call.request.stream) > left:
+        if total > left and call.todo:
             return None  # it would not be done in time; perhaps the next one is faster
         ticket = segment.state.admit(candidate.name, call.tokens, call.request.stream, not call.todo)
         if isinstance(ticket, Blocked):
@@ -229,7 +230,7 @@ def _rival(call: Call, first: InFlight) -> Generator[Step, Sent, InFlight | None
             segment.state.withdraw(ticket)
             return None
         call.todo.pop(0)
-        usual = segment.state.usual_s(candidate.name, call.request.stream)
+        usual, _ = segment.state.usual_s(candidate.name, call.request.stream)
         call.racing = first.bound
         flight = yield from _begin(call, segment, ranked, ticket, left, usual)
         if flight is not None:

@@ -36,6 +36,7 @@ log = logging.getLogger("router_plugin")
 CREDENTIAL_REST_S = 300.0
 RATE_LIMIT_REST_S = 5.0
 LONGEST_REST_S = 300.0
+_NOTHING_KNOWN = (0.0, 0.0)
 _PROBING = (math.inf, "one probe is on its way")
 _REFRESH_S = 0.25
 _SEVERAL = 3
@@ -57,8 +58,12 @@ class Seen:
     successes: int = 0
     failures: int = 0
     in_flight: int = 0
+    cold_calls: int = 0
     cost_nano: int = 0
     last_error: str = ""
+    first_ms: float = math.nan  # to the first token and between tokens, load aside
+    gap_ms: float = math.nan
+    weight: float = 0.01  # what one in flight weighs there
     waiting: dict[Ticket, None] = field(default_factory=dict)  # attempts that nothing has come of yet, oldest first
     heard_of: float = -math.inf  # when the latest attempt was made of which something came
     known_until: float = 0.0  # the end of a rest that the provider itself asked for
@@ -74,6 +79,7 @@ class Fleet:
         self.reserve = self.ledger.reserve
         self.sessions = Sessions(clock.monotonic)
         self._retries = RetryBudget()
+        self.deposit = self._retries.deposit  # for every call that is made
         self._jitter = random.Random(seed).random
         self._warned: set[tuple[str, str]] = set()
         self._lock = threading.RLock()
@@ -90,7 +96,6 @@ class Fleet:
         self.epoch = 0
         self._refresh_at = -math.inf
         self._cold = {True, False}  # modes (streamed or not) whose first call in this process is still to come
-        self._marked = 0
         renew_in_child(self)
 
     def meet(self, candidates: Sequence[Candidate]) -> None:
@@ -179,7 +184,13 @@ class Fleet:
             seen.headroom.sent(now, tokens)
             ticket = Ticket(name, tokens, now, seen.in_flight - 1, stream)
             seen.waiting[ticket] = None
-            self._feel(name, seen, now)
+            # As in _feel, with what was worked out when something came back last.
+            self._load[name] = (seen.in_flight + 1) * seen.weight
+            if seen.latency.congestion.slope and seen.first_ms == seen.first_ms:
+                crowded = seen.latency.congestion.factor(seen.in_flight)
+                self._ttft[name] = seen.first_ms * crowded
+                if seen.gap_ms == seen.gap_ms:
+                    self._itl[name] = seen.gap_ms * crowded
         return ticket
 
     def _rest_left(self, name: str, seen: Seen, now: float, panic: bool) -> Blocked | None:
@@ -242,7 +253,9 @@ class Fleet:
                 seen.heard_of = ticket.since
             self._over(ticket, seen, used, True)
             cold = stream in self._cold
-            slow = not cold and self._is_slow(seen, latency_s, ttft_s, stream)
+            usual = seen.latency.ttft.done if stream else seen.latency.whole.done
+            took = ttft_s if stream and ttft_s is not None else latency_s
+            slow = not cold and took > _SLOW_TIMES * usual and took - usual > _SLOW_S  # False while nothing is known
             if (not stream or slow) and seen.health.succeeded(now, slow):  # a stream has been counted since it began
                 seen.latency.recovered()
             if name in self._cooling and not seen.health.open:
@@ -252,30 +265,27 @@ class Fleet:
                 self._cool(name, seen.health.until, "slow")
             if cold:
                 self._cold.discard(stream)
-                self._marked += 1
+                seen.cold_calls += 1
             elif stream and ttft_s is not None:
                 seen.latency.streamed(ttft_s, latency_s, output_tokens, now, ticket.beside)
             else:
                 seen.latency.answered(latency_s, output_tokens, now, ticket.beside)
             self._feel(name, seen, now)
 
-    @staticmethod
-    def _is_slow(seen: Seen, latency_s: float, ttft_s: float | None, stream: bool) -> bool:
-        usual = seen.latency.usual_s(stream)
-        took = ttft_s if stream and ttft_s is not None else latency_s
-        return usual > 0.0 and took > _SLOW_TIMES * usual and took - usual > _SLOW_S
-
     def _feel(self, name: str, seen: Seen, now: float) -> None:
         """Publish what decisions read: the times to be expected with what is in flight now, and what its load weighs
         when one of several equals is picked, (in flight + 1) × peak latency."""
-        first, gap = seen.latency.first_s(now), seen.latency.gap_s(now)
-        crowded = 1e3 * seen.latency.congestion.factor(seen.in_flight)
+        latency = seen.latency
+        first, gap = latency.expected(now)
+        seen.first_ms, seen.gap_ms = first * 1e3, gap * 1e3
+        crowded = latency.congestion.factor(seen.in_flight) if latency.congestion.slope else 1.0
         if first == first:
-            self._ttft[name] = first * crowded
+            self._ttft[name] = seen.first_ms * crowded
         if gap == gap:
-            self._itl[name] = gap * crowded
-        peak = seen.latency.peak_now(now)
-        self._load[name] = (seen.in_flight + 1) * (peak if peak > 0.01 else 0.01) * seen.health.burden(now)
+            self._itl[name] = seen.gap_ms * crowded
+        peak = latency.peak_now(now)
+        seen.weight = (peak if peak > 0.01 else 0.01) * (seen.health.burden(now) if seen.health.ejections else 1.0)
+        self._load[name] = (seen.in_flight + 1) * seen.weight
 
     def counted(self, name: str, estimated: int, real: int) -> None:
         """Learn how many input tokens a model counts for what we estimate (its tokeniser, its chat template).
@@ -366,21 +376,14 @@ class Fleet:
 
     # -- time and tries -----------------------------------------------------------------------------------------
 
-    def usual_s(self, name: str, stream: bool) -> float:
-        """What an answer of this deployment usually takes (of a stream: its first token), s; 0: nothing is known."""
-        return self._seen[name].latency.usual_s(stream) if name in self._seen else 0.0
-
-    def total_s(self, name: str, stream: bool) -> float:
-        """What an answer usually takes to its end, seconds; 0: nothing is known."""
-        return self._seen[name].latency.total_s(stream) if name in self._seen else 0.0
+    def usual_s(self, name: str, stream: bool) -> tuple[float, float]:
+        """What an answer of this deployment usually takes, seconds: until something comes back (of a stream: its first
+        token), and to its end. 0 where nothing is known."""
+        return self._seen[name].latency.usual_s(stream) if name in self._seen else _NOTHING_KNOWN
 
     def quantile_s(self, name: str, share: float, stream: bool) -> float:
         """The time within which this share of its answers (first tokens) comes, seconds; NaN: nothing is known."""
         return self._seen[name].latency.quantile_s(share, stream) if name in self._seen else math.nan
-
-    def deposit(self) -> None:
-        """One more call was made: the retry budget grows."""
-        self._retries.deposit()
 
     def keep_session(self, key: str, name: str, tokens: int) -> None:
         """A conversation was answered there, with so many input tokens (which a prompt cache may hold now)."""
@@ -433,6 +436,7 @@ class Fleet:
             "successes": seen.successes,
             "failures": seen.failures,
             "in_flight": seen.in_flight,
+            "cold_calls": seen.cold_calls,
             "cost_usd": seen.cost_nano / 1e9,
             "ttft_ms": _ms(latency.first_s()),
             "ttft_p95_ms": _ms(latency.ttft.quantile(0.95)),

@@ -101,8 +101,6 @@ def _faded(one: Distribution, now: float) -> float:
     """The mean; where it is worse than usual and has not been seen again lately, ever nearer to the usual: what nobody
     asks can show nobody that it is better."""
     age = now - one.updated
-    if age <= STALE_S:
-        return one.mean
     usual = one.quantile(0.5)
     return one.mean if one.mean <= usual else usual + (one.mean - usual) * 0.5 ** ((age - STALE_S) / STALE_S)
 
@@ -210,27 +208,38 @@ class Latency:
             if one.done == one.done:
                 one.mean = min(one.mean, one.quantile(0.5))
 
+    def expected(self, now: float | None = None) -> tuple[float, float]:
+        """(seconds to the first token, seconds between tokens); NaN: nothing is known. From streams, else from what
+        whole answers of different lengths tell. With ``now`` bad figures fade (see ``_faded``)."""
+        first, gap = self.ttft.mean, self.gap.mean
+        if now is not None:
+            if now - self.ttft.updated > STALE_S and first == first:
+                first = _faded(self.ttft, now)
+            if now - self.gap.updated > STALE_S and gap == gap:
+                gap = _faded(self.gap, now)
+        if first != first or gap != gap:
+            line = self.line.fit()
+            if line is not None:
+                return (line[0] if first != first else first), (line[1] if gap != gap else gap)
+        return first, gap
+
     def first_s(self, now: float | None = None) -> float:
-        """Seconds to the first token; NaN where nothing is known. With ``now`` a bad figure fades (see ``_faded``)."""
-        if self.ttft.mean == self.ttft.mean:
-            return self.ttft.mean if now is None else _faded(self.ttft, now)
-        line = self.line.fit()
-        return line[0] if line is not None else math.nan
+        return self.expected(now)[0]
 
     def gap_s(self, now: float | None = None) -> float:
-        """Seconds between tokens; NaN where nothing is known."""
-        if self.gap.mean == self.gap.mean:
-            return self.gap.mean if now is None else _faded(self.gap, now)
-        line = self.line.fit()
-        return line[1] if line is not None else math.nan
+        return self.expected(now)[1]
 
-    def usual_s(self, stream: bool) -> float:
-        """Seconds until something usually comes back: the first token of a stream, a whole answer. 0: unknown.
+    def usual_s(self, stream: bool) -> tuple[float, float]:
+        """Seconds until something usually comes back (the first token of a stream, a whole answer), and until an answer
+        is usually complete, by streams or by whole answers, as far as known; 0: unknown.
 
         What was cut short is not in it: who gets more time for being late will be later.
         """
-        usual = self.ttft.done if stream else self.whole.done
-        return usual if usual == usual else 0.0
+        first = self.ttft.done if stream else self.whole.done
+        total, other = (self.stream.done, self.whole.done) if stream else (first, self.stream.done)
+        if total != total:
+            total = other if other == other else 0.0
+        return (first if first == first else 0.0), total
 
     def late_s(self, stream: bool) -> tuple[float, float]:
         """(seconds within which most answers came, or first tokens of streams; seconds beyond which one is later than
@@ -240,11 +249,6 @@ class Latency:
             return 0.0, 0.0
         most = max(0.5, one.quantile(0.95), 1.5 * one.done)
         return most, max(1.0, 3.0 * most)
-
-    def total_s(self, stream: bool) -> float:
-        """Seconds until an answer is usually complete, by streams or by whole answers, as far as known. 0: unknown."""
-        first, other = (self.stream.done, self.whole.done) if stream else (self.whole.done, self.stream.done)
-        return first if first == first else other if other == other else 0.0
 
     def quantile_s(self, share: float, stream: bool) -> float:
         """Of the first token of streams, or of whole answers; NaN where nothing is known."""

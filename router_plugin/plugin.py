@@ -10,7 +10,10 @@ taken back by ``uninstall``.
 from __future__ import annotations
 
 import fnmatch
+import importlib.metadata
 import inspect
+import itertools
+import logging
 import threading
 import types
 from collections.abc import Callable, Iterable, Sequence
@@ -32,6 +35,7 @@ from .spec.deployment import normalise_model
 from .spec.strings import routes
 from .surface import ASKING, OURS
 
+log = logging.getLogger("router_plugin")
 # Not "router": litellm splits a name whose first part is a provider, and a bare "router" has no second part.
 _PROVIDER = "router_plugin"
 # What litellm's get_llm_provider is told: a superset of `routes`, which has the last word.
@@ -42,6 +46,39 @@ _RULES = [
         "model_info": {"litellm_provider": _PROVIDER},
     }
 ]
+
+
+# The newest version that the whole suite was run on (``make test-matrix``).
+NEWEST_TESTED = (1, 110)
+_UNKNOWN_LITELLM = (
+    "this litellm is not built as those that router_plugin knows; use a version it was tested with, "
+    "or router.completion() without installing"
+)
+_checked_versions: set[str] = set()
+_checks = itertools.count()
+
+
+def _check(litellm: Any) -> None:
+    """Never silently not route: after an install a router's name must be known to litellm as ours.
+
+    A version newer than the tested ones gets a warning, once.
+    """
+    version = importlib.metadata.version("litellm")
+    numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+    if numbers > NEWEST_TESTED and version not in _checked_versions:
+        _checked_versions.add(version)
+        log.warning(
+            "litellm %s is newer than the newest version that router_plugin was tested with (%s); calls are routed, "
+            "but look at the first ones",
+            version,
+            ".".join(map(str, NEWEST_TESTED)),
+        )
+    try:
+        provider = litellm.get_llm_provider(f"router/check-{next(_checks)}")[1]  # litellm remembers its answers
+    except Exception as error:  # whatever it raises for a model that it does not know
+        raise RouterError(f"cannot route: {_UNKNOWN_LITELLM}") from error
+    if provider != _PROVIDER:
+        raise RouterError(f"cannot route: {_UNKNOWN_LITELLM}")
 
 
 class Installation:
@@ -123,6 +160,10 @@ class _Host:
             if first:
                 try:
                     self._put_in_place()
+                except (ImportError, AttributeError) as error:
+                    self._take_back()
+                    self._publish(())
+                    raise RouterError(f"cannot route: {_UNKNOWN_LITELLM} ({error})") from error
                 except BaseException:
                     self._take_back()
                     self._publish(())
@@ -165,6 +206,7 @@ class _Host:
         litellm.provider_list.append(_PROVIDER)  # litellm.Router takes entries of known providers only
         self._swap(rules.set_fallback_generalizations, _keep_rules)
         rules.set_fallback_generalizations(rules.get_fallback_generalization_rules())
+        _check(litellm)
 
     def _take_back(self) -> None:
         import litellm
@@ -174,8 +216,9 @@ class _Host:
         while self._swapped:
             function, code = self._swapped.pop()
             function.__code__ = code
-        kept = [rule for rule in rules.get_fallback_generalization_rules() if rule not in _RULES]
-        rules.set_fallback_generalizations(kept)
+        if hasattr(rules, "set_fallback_generalizations"):  # (else: this litellm has no such seam)
+            kept = [rule for rule in rules.get_fallback_generalization_rules() if rule not in _RULES]
+            rules.set_fallback_generalizations(kept)
         while _PROVIDER in litellm.provider_list:
             litellm.provider_list.remove(_PROVIDER)
         forget_prices()

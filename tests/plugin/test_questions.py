@@ -9,7 +9,6 @@ from typing import Any
 import litellm
 import litellm.utils
 import pytest
-from litellm._lazy_imports_registry import UTILS_NAMES
 from plugin_modes import MESSAGES, deployment
 
 from router_plugin import Deployment, Router, install
@@ -25,7 +24,7 @@ SUPPORTS = sorted(
     for name in dir(litellm.utils)
     if name.startswith("supports_") and list(inspect.signature(getattr(litellm.utils, name)).parameters) == _TWO
 )
-PUBLIC = [name for name in SUPPORTS if name in UTILS_NAMES]
+PUBLIC = [name for name in SUPPORTS if hasattr(litellm, name)]
 CONCRETE = ["gpt-4o", "openai/gpt-3.5-turbo", "anthropic/claude-haiku-4-5", "openai/unheard-of"]
 
 

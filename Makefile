@@ -12,19 +12,30 @@ export LITELLM_LOG := ERROR
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # In the order a newcomer would read them. live.py talks to real providers, and says so politely without keys.
-EXAMPLES := quickstart router_strings streams decorator budgets settings live demo
+EXAMPLES := quickstart router_strings streams decorator budgets settings bad_days live demo
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format examples bench clean
+.PHONY: help install demo test test-matrix check format examples bench faults soak clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: $(STAMP) ## a few hundred questions over six models with budgets, fallback and a live table; no key needed
 	@$(BIN)/python examples/demo.py
 
 test: $(STAMP) ## the whole test suite
 	$(BIN)/python -m pytest
+
+# The lowest litellm that is supported, and the newest that installs. Each gets an environment of its own.
+LITELLM_LOWEST := 1.106.0
+
+test-matrix: ## the whole suite on the lowest supported and on the newest litellm
+	for version in "==$(LITELLM_LOWEST)" ">=$(LITELLM_LOWEST)"; do \
+	  $(PYTHON) -m venv --clear .venv-matrix && \
+	  .venv-matrix/bin/python -m pip install --quiet --upgrade -e ".[dev]" "litellm$$version" && \
+	  .venv-matrix/bin/python -c 'from importlib.metadata import version as v; print("litellm", v("litellm"))' && \
+	  .venv-matrix/bin/python -m pytest || exit 1; \
+	done
 
 check: $(STAMP) ## formatting, lint and types
 	$(BIN)/ruff format --check .
@@ -47,6 +58,12 @@ example-%: examples/%.py $(STAMP)
 bench: $(STAMP) ## overhead against bare litellm and against litellm.Router
 	$(BIN)/python benchmarks/overhead.py
 
+faults: $(STAMP) ## outages, hangs, limits and bursts in virtual time, against litellm.Router and an oracle
+	$(BIN)/python benchmarks/faults.py
+
+soak: $(STAMP) ## ten minutes of 200 concurrent callers over real HTTP, with faults throughout
+	$(BIN)/python benchmarks/soak.py --seconds 600 --callers 200
+
 install: $(STAMP) ## only create .venv and install into it
 
 $(STAMP): pyproject.toml
@@ -57,4 +74,4 @@ $(STAMP): pyproject.toml
 	@touch $@
 
 clean: ## remove .venv and caches
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-matrix .pytest_cache .mypy_cache .ruff_cache .hypothesis

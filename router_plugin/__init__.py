@@ -8,9 +8,10 @@ The map::
     spec/         what a router is: deployments, budgets, options, router strings, files
     decide/       which deployment: pure functions; decision.py reads as the data flow
     snapshot.py   the live figures and scores that deciding reads
-    state/        what we have seen: fleet (latency, cooldowns), ledger (money)
+    state/        what we have seen: latency, health, headroom, sessions, ledger (money); fleet.py owns the lock
     call/         carrying it out: plan.py (the attempt loop, sans-io), drivers.py, streams.py, verdict.py
     provider/     who answers: litellm behind a port, translation of errors and usage into facts, exact time-outs
+    checks.py     answers that are not wanted: functions of the response
     surface.py    a call's keyword arguments, split into ours and the provider's
     result.py     RouteResult, the record of a call            explain.py  the same for people
     router.py     Router, the façade                           wrap.py  the decorator for other clients

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+from .catalog import price_done
+
 if TYPE_CHECKING:
     from ..records import Attempt, RateWindow
 
@@ -40,6 +42,7 @@ class Guard:
         "locate",
         "network",
         "plain",
+        "price",
         "response",
         "seen",
         "stall_s",
@@ -54,6 +57,7 @@ class Guard:
         self.fired = False
         self.why = ""  # which time was over, for people
         self.plain = True  # whether no user code runs while the stream is read
+        self.price: str | None = None  # key of a price in litellm's map that this attempt needs
         self.locate: Any = None  # finds the connection of the request that is being sent
         self.network: Any = None  # httpcore's stream, whose socket is shut down when the time is over
         self.response: Any = None  # httpx's, once the headers are there
@@ -108,6 +112,16 @@ class Guard:
         """Nothing is timed any more."""
         self.network = self.locate = None
         WATCHDOG.forget(self)
+        if self.price is not None:
+            self.priced()
+
+    def priced(self) -> None:
+        """The price that was put into litellm's map for this attempt is needed no more."""
+        from .tap import TAP
+
+        key, self.price = self.price, None
+        if key is not None:
+            price_done(key, TAP.pinned)
 
     def drop(self) -> None:
         """Give the connection back."""
@@ -136,6 +150,8 @@ class AsyncGuard(Guard):
 
     def ended(self) -> None:
         self.disarm()
+        if self.price is not None:
+            self.priced()
 
     def disarm(self) -> None:
         if self.handle is not None:

@@ -69,9 +69,9 @@ class LitellmProvider:
         TAP.hold()
         token = INSIDE.set(guard)
         guard.arm()
-        answered, price = False, None
+        answered = False
         try:
-            kwargs, price = request_kwargs(attempt)
+            kwargs, guard.price = request_kwargs(attempt)
             response = (PUBLIC.completion or litellm.completion)(**kwargs)
             if not attempt.stream or not hasattr(response, "received_finish_reason"):
                 return _checked(response, attempt, guard)
@@ -85,8 +85,6 @@ class LitellmProvider:
             guard.active = False
             if not answered:
                 guard.ended()
-            if price is not None:
-                catalog.price_done(price, TAP.pinned)
             TAP.release()
 
     async def acall(self, attempt: Attempt) -> Answered | Failed:
@@ -100,9 +98,9 @@ class LitellmProvider:
         TAP.hold()
         token = INSIDE.set(guard)
         guard.arm()
-        answered, price = False, None
+        answered = False
         try:
-            kwargs, price = request_kwargs(attempt)
+            kwargs, guard.price = request_kwargs(attempt)
             response = await (PUBLIC.acompletion or litellm.acompletion)(**kwargs)
             if not attempt.stream or not hasattr(response, "received_finish_reason"):
                 return _checked(response, attempt, guard)
@@ -119,9 +117,7 @@ class LitellmProvider:
             INSIDE.reset(token)
             guard.active = False
             if not answered:
-                guard.disarm()
-            if price is not None:
-                catalog.price_done(price, TAP.pinned)
+                guard.ended()
             TAP.release()
 
     bill = staticmethod(bill)

@@ -7,6 +7,7 @@ A routed stream stays litellm's own object: its class is replaced by a subclass 
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 import traceback
 from collections import deque
@@ -258,6 +259,7 @@ def routed_stream_class() -> type:
     from litellm import CustomStreamWrapper
 
     read, aread, drop = CustomStreamWrapper.__next__, CustomStreamWrapper.__anext__, CustomStreamWrapper.__del__
+    theirs, close = read.__code__.co_filename, getattr(CustomStreamWrapper, "close", None)
 
     class RoutedStream(CustomStreamWrapper):  # type: ignore[misc]
         """A litellm stream whose end, however it comes, settles its attempt."""
@@ -316,12 +318,21 @@ def routed_stream_class() -> type:
             return chunk
 
         def close(self) -> None:
-            """End the stream early: what came so far is settled, the connection is given back."""
-            self._handover.abandon()
-            self._handover.guard.drop()
+            """End the stream early: what came so far is settled, the connection is given back.
+
+            Since 1.110 litellm closes its streams itself when they end, on the way to telling us.
+            """
+            if sys._getframe(1).f_code.co_filename != theirs:
+                self._handover.abandon()
+                self._handover.guard.drop()
+            if close is not None:
+                close(self._handover.source or self)
 
         async def aclose(self) -> None:
             over = self._handover
+            if sys._getframe(1).f_code.co_filename == theirs:
+                await CustomStreamWrapper.aclose(self)
+                return
             over.abandon()
             await over.guard.close()
             await CustomStreamWrapper.aclose(over.source)

@@ -68,6 +68,7 @@ _NOT_SENT = (
 _UNSENDABLE = (
     "TypeError",
     "ValueError",
+    "ValidationError",
     "UnicodeEncodeError",
     "LocalProtocolError",
     "RecursionError",
@@ -175,6 +176,8 @@ def _kind(error: BaseException, status: int | None, message: str, chain: list[st
         return "overloaded"
     if "DecodingError" in chain:
         return "bad_answer"
+    if "before a finish_reason was received" in message:
+        return "bad_answer"  # what litellm says of an end without one, since 1.110
     if kind in ("server", "connection"):
         if any(name in ("JSONDecodeError", "ValidationError") for name in chain) or "unable to get json" in message:
             return "bad_answer"

@@ -256,7 +256,7 @@ def _failed(
         return Failed(error, "credential", False, None, facts.status)
     if (
         (not attempt.sent or is_unwritable(error))
-        and facts.kind in ("server", "connection", "unknown")
+        and facts.kind in ("server", "connection", "unknown", "bad_answer")
         and is_unsendable(error)
     ):
         return Failed(error, "bad_request", False, None, facts.status)  # nobody was asked: it is the caller's

@@ -78,6 +78,7 @@ _UNSENDABLE = (
 _RESETS = ("ConnectionResetError", "ServerDisconnectedError", "ClientOSError", "ReadError", "RemoteProtocolError")
 _CONNECTION_WORDS = ("connection error", "connection refused", "connection reset", "server disconnected", "peer closed")
 _WINDOW_WORDS = ("context_length_exceeded", "maximum context length", "prompt is too long", "context window")
+_POLICY_WORDS = ("content_policy_violation", "content management policy", "content filtering policy", "content_filter")
 _UNSUPPORTED_WORDS = ("unsupported parameter", "unsupported value", "does not support", "not supported")
 _QUOTA_WORDS = ("insufficient_quota", "billing", "credit balance", "exceeded your current quota")
 
@@ -147,7 +148,7 @@ def is_unwritable(error: BaseException) -> bool:
             break
         if type(current).__name__ == "LocalProtocolError":
             return True
-        if type(current) is ValueError and "header" in str(current).lower():
+        if type(current) in (ValueError, TypeError) and "header" in str(current).lower():
             return True
         current = current.__cause__ or current.__context__
     return False
@@ -186,6 +187,8 @@ def _kind(error: BaseException, status: int | None, message: str, chain: list[st
     if kind == "bad_request":
         if any(word in message for word in _WINDOW_WORDS):
             return "context_window"
+        if any(word in message for word in _POLICY_WORDS):
+            return "content_policy"
         if any(word in message for word in _UNSUPPORTED_WORDS):
             return "unsupported"
         return kind

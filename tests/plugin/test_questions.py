@@ -69,6 +69,8 @@ def test_a_router_supports_what_one_of_its_models_supports(support: Router, ques
 @pytest.mark.parametrize("question", PUBLIC)
 def test_litellms_own_spelling_of_a_question_is_the_same(support: Router, question: str) -> None:
     """litellm.supports_…, looked up after the install."""
+    if getattr(litellm, question, None) is None:
+        pytest.skip("this litellm has it in its utils only")
     assert getattr(litellm, question) is getattr(litellm.utils, question)
     want = any(getattr(litellm, question)(model, None) for model in MODELS)
     assert getattr(litellm, question)("router/support", None) is want

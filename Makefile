@@ -27,7 +27,7 @@ test: $(STAMP) ## the whole test suite
 	$(BIN)/python -m pytest
 
 # The lowest litellm that is supported, and the newest that installs. Each gets an environment of its own.
-LITELLM_LOWEST := 1.106.0
+LITELLM_LOWEST := 1.106.2
 
 test-matrix: ## the whole suite on the lowest supported and on the newest litellm
 	for version in "==$(LITELLM_LOWEST)" ">=$(LITELLM_LOWEST)"; do \

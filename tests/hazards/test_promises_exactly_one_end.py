@@ -429,7 +429,7 @@ for name, stream in (("m", False), ("m", True), ("n", True)):
     done = threading.Event()
     threading.Timer(0.3, signal.pthread_kill, (main, signal.SIGINT)).start()
     # An interrupt that hits a finaliser is lost: Python's own doing. Then comes another one.
-    threading.Timer(2.5, lambda: done.is_set() or signal.pthread_kill(main, signal.SIGINT)).start()
+    threading.Timer(2.5, lambda done=done: done.is_set() or signal.pthread_kill(main, signal.SIGINT)).start()
     try:
         got = r.completion(messages=hi, stream=stream, max_tokens=20, timeout=6)
         for _ in got: pass

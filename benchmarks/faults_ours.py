@@ -77,11 +77,15 @@ class WorldProvider(FunctionProvider):
 MODES: dict[str, dict[str, Any]] = {
     "balanced": {"weights": {"c": 1.0, "t": 0.002}, "balance_tolerance": 0.5, "hedge_after": "p95"},
     "cheapest": {"objective": "cost", "max_ttft_ms": SLO_TTFT_S * 600, "max_itl_ms": 60, "hedge_after": "p95"},
+    "on a budget": {"weights": {"c": 1.0, "t": 0.002}, "balance_tolerance": 0.5, "hedge_after": "p95"},
     "fastest": {"weights": {"t": 1.0}, "balance_tolerance": 150.0, "hedge_after": "p95"},
 }
 
 
-def router(world: World, clock: VirtualClock, **options: Any) -> Router:
+BUDGET_USD = {"on a budget": 0.3}  # about half of what the traffic costs in "balanced"
+
+
+def router(world: World, clock: VirtualClock, usd: float = 1e6, **options: Any) -> Router:
     made = [
         Deployment(
             f"{place.provider}/{place.name}",
@@ -93,14 +97,15 @@ def router(world: World, clock: VirtualClock, **options: Any) -> Router:
         )
         for place in world.places.values()
     ]
-    budgets = [Budget(usd=1e6, name="all")]
+    budgets = [Budget(usd=usd, name="all")]
     return Router(
         "world", models=made, budgets=budgets, provider=WorldProvider(world), clock=clock, seed=world.seed, **options
     )
 
 
 async def ours(world: World, clock: VirtualClock, mode: str) -> Outcome:
-    r = router(world, clock, **MODES[mode])
+    usd = BUDGET_USD.get(mode, 1e6)
+    r = router(world, clock, usd, **MODES[mode])
 
     async def one(ask: Ask) -> AsyncIterator[Any]:
         text = "x" * (4 * ask.input_tokens)
@@ -114,6 +119,7 @@ async def ours(world: World, clock: VirtualClock, mode: str) -> Outcome:
     account = r.budgets()[0]
     if account["reserved_usd"] or any(seen["in_flight"] for seen in r.stats().values()):
         raise RuntimeError(f"something is left: {account}")
+    outcome.overspent = max(0.0, sum(seen.cost for seen in world.seen.values()) - usd)
     return outcome
 
 

@@ -143,6 +143,7 @@ class World:
             seen.failed += 1
             raise Refused(500)
         seen.in_flight += 1
+        billed = ask.input_tokens * place.input_price / 1e6  # whoever goes away early pays for the input
         try:
             slow = self.slowness(name, now) * math.exp(draw.gauss(0.0, place.sigma))
             if draw.random() < 0.01:
@@ -151,9 +152,10 @@ class World:
             yield self.now()
             await asyncio.sleep(place.itl_s * max(0, ask.output_tokens - 1) * slow)
             seen.answered += 1
-            seen.cost += self.cost(name, ask)
+            billed = self.cost(name, ask)
         finally:
             seen.in_flight -= 1
+            seen.cost += billed
 
 
 PROVIDERS = ("north", "south", "east", "west")

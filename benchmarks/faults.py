@@ -1,9 +1,9 @@
 """Faults: what callers see when providers fail, slow down, hang and limit, in virtual time.
 
 ``python benchmarks/faults.py`` runs every world over several seeds with this router's modes (balanced, cheapest within
-the SLO, fastest, and balanced on a budget of half of what the traffic costs), with litellm.Router's strategies (each run
-in a process of its own) and with an oracle that sees the faults, prints a table of means over seeds for each world, and
-writes JSON. ``--quick`` leaves litellm out and takes three seeds; ``--worlds mixed,pair`` some worlds only.
+the SLO, fastest, and balanced on a budget of half of what the traffic costs), with litellm.Router's strategies (each
+run in a process of its own) and with an oracle that sees the faults, prints a table of means over seeds for each world,
+and writes JSON. ``--quick`` leaves litellm out and takes three seeds; ``--worlds mixed,pair`` some worlds only.
 
 SLO: first token within 5 s, the whole answer within 15 s. Goodput is the share of calls answered within it.
 """

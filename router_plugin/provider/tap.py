@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from functools import partial
 from typing import Any
 
@@ -67,6 +67,8 @@ TAP = Tap()
 _MAX_REDIRECTS = 3
 _LONGEST_PAGE = 65_536  # bytes
 _FOREVER_S = 86_400.0
+_LONGEST_BODY = 64_000_000  # bytes of a compressed answer, unfolded
+_ENCODING = (b"content-encoding", b"Content-Encoding")
 
 
 def _sync_send(original: Any) -> Any:
@@ -90,12 +92,15 @@ def _sync_send(original: Any) -> Any:
                     break
                 response.close()
                 response = original(self, response.next_request, stream=True, **kwargs)
-            _attach(guard, response)
+            encoded = _attach(guard, response)
             if stream:
                 limits["read"] = _FOREVER_S  # of a stream's body the watchdog keeps the time
             else:
                 try:
-                    response.read()
+                    if encoded:
+                        _bounded(response, _parts(response.iter_bytes()))
+                    else:
+                        response.read()
                 except BaseException:
                     response.close()
                     raise
@@ -139,20 +144,57 @@ def _stays_home(request: Any, response: Any) -> bool:
     return bool((here.scheme, here.host, here.port) == (there.scheme, there.host, there.port))
 
 
-def _read_head(guard: Guard, response: Any) -> None:
-    """Status and rate limits as they came over the wire: litellm drops the headers of several providers."""
+def _read_head(guard: Guard, response: Any) -> bool:
+    """Status and rate limits as they came over the wire: litellm drops the headers of several providers. True where the
+    body is compressed."""
     guard.response, guard.status = response, response.status_code
-    windows = rate_windows(response.headers.raw, time.time())
+    raw = response.headers.raw
+    windows = rate_windows(raw, time.time())
     if windows:
         guard.limits = windows
+    for name, _ in raw:  # noqa: SIM110  # a generator would be a call for every header
+        if name in _ENCODING:
+            return True
+    return False
 
 
-def _attach(guard: Guard, response: Any) -> None:
-    _read_head(guard, response)
+def _parts(body: Iterator[bytes]) -> Iterator[bytes]:
+    """A decompressed body, as long as it is one that an answer could have: a few kilobytes may unfold to gigabytes."""
+    size = 0
+    for part in body:
+        size += len(part)
+        if size > _LONGEST_BODY:
+            raise _too_long()
+        yield part
+
+
+async def _aparts(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    size = 0
+    async for part in body:
+        size += len(part)
+        if size > _LONGEST_BODY:
+            raise _too_long()
+        yield part
+
+
+def _too_long() -> Exception:
+    import httpx
+
+    return httpx.DecodingError(f"a compressed answer unfolds to more than {_LONGEST_BODY} bytes")
+
+
+def _bounded(response: Any, parts: Iterable[bytes]) -> None:
+    """What ``response.read`` does, of a body that was read with care."""
+    response._content = b"".join(parts)
+
+
+def _attach(guard: Guard, response: Any) -> bool:
+    encoded = _read_head(guard, response)
     extensions = response.extensions
     guard.network = extensions["network_stream"] if "network_stream" in extensions else None
     if guard.fired:
         guard.fire()
+    return encoded
 
 
 def _async_send(original: Any) -> Any:
@@ -167,12 +209,22 @@ def _async_send(original: Any) -> Any:
         guard.task = asyncio.current_task()
         kwargs["follow_redirects"] = False
         try:
-            response = await original(self, request, stream=stream, **kwargs)
+            response = await original(self, request, stream=True, **kwargs)
             for _ in range(_MAX_REDIRECTS):
                 if response.next_request is None or not _stays_home(request, response):
                     break
                 await response.aclose()
-                response = await original(self, response.next_request, stream=stream, **kwargs)
+                response = await original(self, response.next_request, stream=True, **kwargs)
+            encoded = _read_head(guard, response)
+            if not stream:
+                try:
+                    if encoded:
+                        _bounded(response, [part async for part in _aparts(response.aiter_bytes())])
+                    else:
+                        await response.aread()
+                except BaseException:
+                    await response.aclose()
+                    raise
         except asyncio.CancelledError:
             if guard.ours():
                 guard.error = _read_timeout(request)
@@ -181,7 +233,6 @@ def _async_send(original: Any) -> Any:
         except Exception as error:
             guard.error = error
             raise
-        _read_head(guard, response)
         if not stream:
             try:
                 _refuse_page(response)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import resource
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -520,6 +522,19 @@ def test_a_gzip_bomb(p: LoopbackProvider, mode: str) -> None:
     bomb = gzip.compress(b" " * 30_000_000, 9)
     assert len(bomb) < 40_000
     falls_over(p, "openai", mode, lb.RawBody(bomb, headers={"content-encoding": "gzip"}))
+
+
+@both_wires
+@whole_modes
+def test_a_gzip_bomb_is_unfolded_no_further_than_an_answer_goes(p: LoopbackProvider, wire: str, mode: str) -> None:
+    """400 MB out of 400 kB: memory grows by less than half of it."""
+    bomb, piece, packer = b"", bytes(1_000_000), zlib.compressobj(9, wbits=31)
+    for _ in range(400):
+        bomb += packer.compress(piece)
+    bomb += packer.flush()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    falls_over(p, wire, mode, lb.RawBody(bomb, headers={"content-encoding": "gzip"}))
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 250_000
 
 
 @both_wires

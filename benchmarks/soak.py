@@ -24,7 +24,6 @@ os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 os.environ.setdefault("LITELLM_LOG", "ERROR")
 
 import litellm
-import openai
 
 from router_plugin import Budget, BudgetExceededError, Deployment, NoCandidateError, Router, RouterError, install
 from router_plugin.testing import LoopbackProvider, loopback

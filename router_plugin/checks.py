@@ -17,6 +17,9 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
+from .errors import SpecError
+from .redact import shown
+
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _NAMES = ("response", "answer")
 _REFUSED = ("content_filter", "refusal", "safety", "blocked", "prohibited_content", "recitation")
@@ -51,13 +54,23 @@ def reads_response(condition: Any) -> bool:
 def unwanted(checks: tuple[Any, ...], response: Any, kwargs: Mapping[str, Any]) -> str | None:
     """The name of the first check that does not want this answer; None where all do. Their errors are the caller's."""
     for check in checks:
-        try:
-            both = len(inspect.signature(check).parameters) > 1
-        except (TypeError, ValueError):
-            both = False
-        if check(response, kwargs) if both else check(response):
+        verdict = check(response, kwargs) if _takes_both(check) else check(response)
+        if inspect.isawaitable(verdict):
+            getattr(verdict, "close", lambda: None)()
+            raise SpecError(f"fallback_on: {shown(check)} is async; a check of the response is a plain function")
+        if verdict:
             return getattr(check, "__name__", type(check).__name__)
     return None
+
+
+def _takes_both(check: Any) -> bool:
+    """Whether a check has a second parameter that has to be given: it gets the call's keyword arguments."""
+    try:
+        parameters = inspect.signature(check).parameters.values()
+    except (TypeError, ValueError):
+        return False
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return sum(p.kind in kinds and p.default is inspect.Parameter.empty for p in parameters) > 1
 
 
 @on_response

@@ -207,13 +207,17 @@ class Attempt:
 @dataclass(slots=True, eq=False)
 class Ticket:
     """An admitted attempt, as the live state counts it: ``tokens`` held in its token limits, ``since`` when
-    (monotonic), ``beside`` how many others were in flight there."""
+    (monotonic), ``beside`` how many others were in flight there, ``probe`` whether it is the one probe of a resting
+    deployment, ``slot`` where its minute counts it."""
 
     name: str
     tokens: int
     since: float
     beside: int
     stream: bool
+    tokens_in: int = 0
+    probe: bool = False
+    slot: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,16 +243,17 @@ class Race:
     """Run this attempt beside the one that is late, and keep whoever answers first; None: wait on for the first."""
 
     second: Attempt | None
+    final: Callable[[Failed], bool] | None = None  # whether a failure ends the race at once
 
 
 @dataclass(frozen=True, slots=True)
 class Raced:
-    """How a race ended: ``outcome`` is the first's or the second's; ``loser`` what became of the other, None where it
-    was cancelled."""
+    """How a race ended: ``outcome`` is the first's or the second's; ``loser`` what became of the other (an answer where
+    both were there), None where it was cancelled."""
 
     first_won: bool
     outcome: Answered | Failed
-    loser: Failed | None
+    loser: Answered | Failed | None
 
 
 @dataclass(frozen=True, slots=True)

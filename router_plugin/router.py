@@ -328,7 +328,7 @@ class Router:
         at = Situation(policy, request, fleet.snapshot(request.estimate), self._provider.count_tokens)
         at.random = self._random.random
         if policy.session is not None:
-            at.sticky = fleet.sessions.find(session_key(policy, request))
+            at.sticky = fleet.session(session_key(policy, request))
         keys: tuple[Any, ...] = ()
         if fleet.ledger.budgets:
             keys = fleet.ledger.keys_of(request.keys)

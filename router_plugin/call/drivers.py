@@ -27,7 +27,7 @@ def run(steps: Plan, provider: Provider, clock: Clock) -> InFlight:
                 sent = None
             elif step.__class__ is Race:
                 assert racing is not None
-                sent = racing.finish(step.second)
+                sent = racing.finish(step)
                 racing = None
             elif step.hedge_after_s is None:  # type: ignore[union-attr]
                 sent = provider.call(step)  # type: ignore[arg-type]
@@ -58,7 +58,7 @@ async def arun(steps: Plan, provider: Provider, clock: Clock) -> InFlight:
                 sent = None
             elif step.__class__ is Race:
                 assert racing is not None
-                sent = await racing.finish(step.second)
+                sent = await racing.finish(step)
                 racing = None
             elif step.hedge_after_s is None:  # type: ignore[union-attr]
                 sent = await provider.acall(step)  # type: ignore[arg-type]
@@ -81,6 +81,11 @@ def _discard(outcome: Any) -> None:
     """An answer that nobody waits for any more: its stream is ended."""
     if outcome.__class__ is Answered and outcome.discard is not None:
         outcome.discard()
+
+
+def _goes_on(outcome: Any, race: Race) -> bool:
+    """Whether the other one is waited for: this one failed, and with nothing that has to be raised at once."""
+    return outcome.__class__ is Failed and not (race.final is not None and race.final(outcome))
 
 
 def _discard_result(task: asyncio.Future[Any]) -> None:
@@ -120,31 +125,33 @@ class _Threads:
         except queue.Empty:
             return LATE
 
-    def finish(self, second: Attempt | None) -> Any:
-        if second is None:
+    def finish(self, race: Race) -> Any:
+        if race.second is None:
             return _raised(self._done.get()[1])
-        self._attempts.append(second)
-        self._start(second)
-        failed: Failed | None = None
+        self._attempts.append(race.second)
+        self._start(race.second)
+        failed: Any = None
         while True:
             attempt, outcome = self._done.get()
             outcome = _raised(outcome)
-            if outcome.__class__ is Failed and failed is None:
+            if failed is None and _goes_on(outcome, race):
                 failed = outcome
                 continue
-            if failed is None:
-                self.give_up(attempt)
-            return Raced(attempt is self._attempts[0], outcome, failed)
+            loser = failed if failed is not None else self.give_up(attempt)
+            return Raced(attempt is self._attempts[0], outcome, loser)
 
-    def give_up(self, winner: Attempt | None = None) -> None:
-        """Nobody waits for the others any more."""
+    def give_up(self, winner: Attempt | None = None) -> Answered | Failed | None:
+        """Nobody waits for the others any more; what came of one in the meantime."""
         with self._lock:
             self._over = True
+        late = None
         while not self._done.empty():
-            _discard(self._done.get()[1])
+            late = self._done.get()[1]
+            _discard(late)
         for attempt in self._attempts:
             if attempt is not winner and attempt.cancel is not None:
                 attempt.cancel()
+        return late if isinstance(late, (Answered, Failed)) else None
 
 
 def _raised(outcome: Any) -> Any:
@@ -164,24 +171,26 @@ class _Tasks:
         done, _ = await asyncio.wait(self._tasks, timeout=seconds)
         return self._tasks[0].result() if done else LATE
 
-    async def finish(self, second: Attempt | None) -> Any:
-        if second is None:
+    async def finish(self, race: Race) -> Any:
+        if race.second is None:
             await asyncio.wait(self._tasks)
             return self._tasks[0].result()
-        self._tasks.append(asyncio.ensure_future(self._provider.acall(second)))
-        failed: Failed | None = None
+        self._tasks.append(asyncio.ensure_future(self._provider.acall(race.second)))
+        failed: Any = None
         running = set(self._tasks)
         while True:
             done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
             for task in sorted(done, key=self._tasks.index):
                 outcome = task.result()
-                if outcome.__class__ is Failed and failed is None and (running or len(done) > 1):
+                if failed is None and _goes_on(outcome, race):
                     failed = outcome
                     continue
-                loser = self._tasks[1 - self._tasks.index(task)]
+                other = self._tasks[1 - self._tasks.index(task)]
+                loser: Any = failed
                 if failed is None:
-                    self._drop(loser)
-                return Raced(task is self._tasks[0], outcome, failed)
+                    loser = other.result() if other.done() and not other.cancelled() else None
+                    self._drop(other)
+                return Raced(task is self._tasks[0], outcome, loser)
 
     def give_up(self) -> None:
         for task in self._tasks:

@@ -47,7 +47,7 @@ class CallState(Protocol):
     epoch: int  # counts forks: an attempt ends in the process that made it
 
     def reserve(self, keys: tuple[Any, ...], amount: int, /) -> Any: ...
-    def admit(self, name: str, tokens: int, stream: bool, panic: bool) -> Ticket | Blocked: ...
+    def admit(self, name: str, tokens: int, tokens_in: int, stream: bool, panic: bool) -> Ticket | Blocked: ...
     def withdraw(self, ticket: Ticket) -> None: ...
     def began(self, ticket: Ticket) -> None: ...
     def succeeded(
@@ -61,7 +61,6 @@ class CallState(Protocol):
     def usual_s(self, name: str, stream: bool) -> tuple[float, float]: ...
     def quantile_s(self, name: str, share: float, stream: bool) -> float: ...
     def may_retry(self, kind: str) -> bool: ...
-    def soonest(self, names: Sequence[str], tokens: int) -> float | None: ...
     def warn_once(self, name: str, message: str) -> None: ...
 
 
@@ -82,9 +81,8 @@ class Call:
     chain each belongs to (None where there is one segment); ``billed`` what failed attempts may have cost, ``racing``
     the worst case of the attempt that another one races; ``tokens`` what the call counts for in token limits;
     ``prefill`` the partial answer that the next model may go on from; ``session`` the conversation's key; ``waited``
-    the deployments that were waited for, ``blocked`` those that were passed over because they would have had to be
-    (until when, whose, which, and whether a rate limit
-    is why).
+    the deployments that were waited for; ``spare`` the last answer that a check did not want; ``blocked`` the
+    deployments that were passed over (until when, whose, which, and whether a rate limit is why).
     """
 
     request: Request
@@ -106,6 +104,7 @@ class Call:
     tokens: int = 0
     session: str | None = None
     waited: set[str] = field(default_factory=set)
+    spare: InFlight | None = None
     blocked: list[tuple[float, Segment, Ranked, bool]] = field(default_factory=list)
     failures: list[Failed] = field(default_factory=list)
     refusal: Any = None

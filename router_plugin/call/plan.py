@@ -24,7 +24,7 @@ from ..decide.request import longer
 from ..errors import BudgetExceededError, DeadlineExceededError, NoCandidateError
 from ..money import to_usd
 from ..provider.usage import read_usage
-from ..records import LATE, Answered, Attempt, Blocked, Candidate, Failed, Race, Raced, Ranked, Ticket, Wait
+from ..records import LATE, Answered, Attempt, Blocked, Candidate, Failed, Race, Raced, Ranked, Ticket, Usage, Wait
 from ..spec.capability import PREFILL, TOOLS
 from ..spec.policy import Policy
 from .inflight import Call, InFlight, Segment
@@ -33,6 +33,7 @@ from .verdict import LARGER, RAISE, SAME, pause, throttled, verdict, worth_waiti
 # How often a call that may wait for a budget (``Budget.wait_s``) looks again.
 _BUDGET_POLL_S = 0.02
 _LOOK_AGAIN_S = 0.05
+_NO_MORE = 1_000  # tries: enough of them
 Step = Attempt | Wait | Race
 Sent = Any  # Answered | Failed | Late | Raced | None
 Plan = Generator[Step, Sent, InFlight]
@@ -63,6 +64,9 @@ def plan(call: Call) -> Plan:
         flight = yield from _use(call, segment, ranked)
         if flight is not None:
             return flight
+    if call.spare is not None:  # nobody else answered: an answer that was not wanted is better than none
+        _serve(call, call.spare)
+        return call.spare
     raise _exhausted(call)
 
 
@@ -94,7 +98,9 @@ def _use(call: Call, segment: Segment, ranked: Ranked) -> Generator[Step, Sent, 
             return None
         if total > left and call.todo:
             return None  # it would not be done in time; perhaps the next one is faster
-        ticket = segment.state.admit(candidate.name, call.tokens, call.request.stream, not call.todo)
+        ticket = segment.state.admit(
+            candidate.name, call.tokens, call.request.estimate, call.request.stream, not call.todo
+        )
         if isinstance(ticket, Blocked):
             wait = ticket.wait_s
             if not ticket.limited or not _may_wait(call, candidate, wait, left):
@@ -103,7 +109,7 @@ def _use(call: Call, segment: Segment, ranked: Ranked) -> Generator[Step, Sent, 
             call.waited.add(candidate.name)
             yield Wait(wait, "headroom")
             continue
-        flight = yield from _begin(call, segment, ranked, ticket, left, usual)
+        flight = yield from _begin(call, segment, ranked, ticket, usual)
         if flight is None:
             return None
         tries += 1
@@ -115,12 +121,19 @@ def _use(call: Call, segment: Segment, ranked: Ranked) -> Generator[Step, Sent, 
             flight.abandon(sent=flight.attempt.sent)
             raise
         if outcome.__class__ is Answered:
-            failure = _judge(call, flight, outcome)
+            try:
+                failure = _judge(call, flight, outcome)
+            except BaseException:  # a check of the caller's that raises: the answer is paid for all the same
+                flight.abandon(outcome="check raised", usage=_usage_of(outcome))
+                _discard(outcome)
+                raise
             if failure is None:
                 return flight
             outcome = failure
-        step = yield from _after(call, flight, outcome, tries)
-        if step is None:
+        # What another one failed with, that was raced, is no reason to ask this one again.
+        mine = flight.candidate is candidate
+        step = yield from _after(call, flight, outcome, tries if mine else _NO_MORE)
+        if step is None or not mine:
             return None
     return None
 
@@ -133,15 +146,21 @@ def _may_wait(call: Call, candidate: Candidate, wait: float, left: float) -> boo
 
 
 def _begin(
-    call: Call, segment: Segment, ranked: Ranked, ticket: Ticket, left: float, usual: float
+    call: Call, segment: Segment, ranked: Ranked, ticket: Ticket, usual: float, patient: bool = True
 ) -> Generator[Step, Sent, InFlight | None]:
-    """An admitted attempt with its money held; None (and no longer admitted) where the money is refused."""
+    """An admitted attempt with its money held; None (and no longer admitted) where the money is refused. ``patient``:
+    it may wait for a budget."""
     candidate: Candidate = ranked[-1][0]
     try:
-        held = yield from _reserve(call, segment, ranked)
+        held = yield from _reserve(call, segment, ranked, patient)
     except BaseException:
         segment.state.withdraw(ticket)
         raise
+    left = call.deadline - call.clock.monotonic()
+    if held is not None and left <= 0:  # the money came too late
+        if held[0] is not None:
+            held[0].ledger.end(held[0], 0)
+        held = None
     if held is None:
         segment.state.withdraw(ticket)
         return None
@@ -198,44 +217,45 @@ def _race(call: Call, first: InFlight) -> Generator[Step, Sent, tuple[InFlight, 
     if second is None:
         return first, (yield Race(None))
     try:
-        raced: Raced = yield Race(second.attempt)
+        raced: Raced = yield Race(second.attempt, lambda failure: verdict(failure, call.policy, 1) == RAISE)
     except BaseException:
         second.abandon(sent=second.attempt.sent)
         raise
     finally:
         call.racing = 0.0
     winner, loser = (first, second) if raced.first_won else (second, first)
-    if raced.loser is None:
-        loser.abandon(outcome="hedged", sent=loser.attempt.sent)
-        call.billed += round(loser.record.cost_usd * 1e9)
-    elif raced.loser.__class__ is Failed:
+    if isinstance(raced.loser, Failed):
         loser.fail(raced.loser)
         call.failures.append(raced.loser)
+    else:  # cancelled; or its answer was there too, and says what it cost
+        usage = None if raced.loser is None else _usage_of(raced.loser)
+        loser.abandon(outcome="hedged", usage=usage, sent=loser.attempt.sent)
+        call.billed += round(loser.record.cost_usd * 1e9)
     return winner, raced.outcome
 
 
 def _rival(call: Call, first: InFlight) -> Generator[Step, Sent, InFlight | None]:
     """The next deployment that may be asked at once, inside the retry budget, with its own money held."""
-    left = call.deadline - call.clock.monotonic()
-    while call.todo and call.made < call.policy.max_attempts and left > 0:
+    if call.todo and call.made < call.policy.max_attempts:
         ranked = call.todo[0]
         segment = call.segments[0] if call.owners is None else call.owners[id(ranked[-1][0])]
         candidate = ranked[-1][0]
         if segment is not first.segment:
             return None
-        ticket = segment.state.admit(candidate.name, call.tokens, call.request.stream, False)
+        ticket = segment.state.admit(candidate.name, call.tokens, call.request.estimate, call.request.stream, False)
         if isinstance(ticket, Blocked):
             return None
         if not segment.state.may_retry("hedge"):
             segment.state.withdraw(ticket)
             return None
-        call.todo.pop(0)
         usual, _ = segment.state.usual_s(candidate.name, call.request.stream)
+        call.todo.pop(0)
         call.racing = first.bound
-        flight = yield from _begin(call, segment, ranked, ticket, left, usual)
+        flight = yield from _begin(call, segment, ranked, ticket, usual, patient=False)
         if flight is not None:
             return flight
         call.racing = 0.0
+        call.todo.insert(0, ranked)  # it is too dear beside the first; after it, perhaps not
     return None
 
 
@@ -252,12 +272,29 @@ def _judge(call: Call, flight: InFlight, outcome: Answered) -> Failed | None:
         name = unwanted(policy.on_responses, whole, call.kwargs)
         if name is not None:
             error = ValueError(f"{flight.candidate.name!r}: the answer was not wanted ({name})")
-            if outcome.discard is not None:
-                outcome.discard()
+            call.spare = flight
             return Failed(error, "unwanted_answer", True, usage=read_usage(whole))
+    _serve(call, flight)
+    if call.spare is not None and call.spare.peeked:
+        call.spare.response.guard.ended()
+        call.spare.response.guard.drop()
+    call.spare = None
+    return None
+
+
+def _serve(call: Call, flight: InFlight) -> None:
     call.result.served = (flight.candidate.name, flight.candidate.deployment.model)
     call.result.output_cap = flight.attempt.cap
-    return None
+
+
+def _usage_of(outcome: Answered) -> Usage | None:
+    """What an answer that is not taken says it cost."""
+    return None if outcome.peeked else read_usage(outcome.response)
+
+
+def _discard(outcome: Answered) -> None:
+    if outcome.discard is not None:
+        outcome.discard()
 
 
 def _after(call: Call, flight: InFlight, failure: Failed, tries: int) -> Generator[Step, Sent, bool | None]:
@@ -289,7 +326,7 @@ def _after(call: Call, flight: InFlight, failure: Failed, tries: int) -> Generat
 
 
 def _reserve(
-    call: Call, segment: Segment, ranked: Ranked
+    call: Call, segment: Segment, ranked: Ranked, patient: bool
 ) -> Generator[Step, Sent, tuple[Any, int | None, float] | None]:
     """Hold the worst case of this attempt in every budget: (reservation or None, output cap, worst case in
     nano-dollars); None if refused."""
@@ -317,6 +354,8 @@ def _reserve(
         if fitted is not None and fitted[0] < bound:
             bound, cap = fitted
             continue
+        if not patient:
+            return None
         now = call.clock.monotonic()
         if call.wait_until is None:
             call.wait_until = min(now + held.budget.wait_s, call.deadline)

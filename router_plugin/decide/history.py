@@ -47,7 +47,8 @@ def history_of(messages: Sequence[Any]) -> History | None:
     ids: dict[str, None] = {}
     for message in messages:
         if any(_is_signed(block) for block in _list(_field(message, "thinking_blocks"))):
-            signed.add(_CLAUDE)
+            # litellm gives Gemini's thoughts the same form; Gemini's messages have its own marks beside them.
+            signed.add(_GEMINI if _thinks_as_gemini(message) else _CLAUDE)
         if any(_is_signed(part) for part in _list(_field(message, "content"))):
             signed.add(_CLAUDE)
         for call in _list(_field(message, "tool_calls")):
@@ -62,6 +63,11 @@ def history_of(messages: Sequence[Any]) -> History | None:
         if _has_thought(message):
             signed.add(_GEMINI)
     return History(frozenset(signed), tuple(ids)) if signed or ids else None
+
+
+def _thinks_as_gemini(message: Any) -> bool:
+    calls = _list(_field(message, "tool_calls"))
+    return _has_thought(message) or any(_has_thought(c) or _THOUGHT in str(_field(c, "id")) for c in calls)
 
 
 def family(candidate: Candidate) -> str:
@@ -100,7 +106,7 @@ def _plain(message: Any, of: str) -> dict[str, Any]:
         plain.pop("thinking_blocks", None)
         plain.pop("reasoning_content", None)
         if isinstance(plain.get("content"), list):
-            plain["content"] = [part for part in plain["content"] if not _is_signed(part)]
+            plain["content"] = [part for part in plain["content"] if not _is_signed(part)] or None
     if of != _GEMINI:
         plain.pop("provider_specific_fields", None)
     if plain.get("tool_calls"):

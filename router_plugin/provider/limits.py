@@ -26,14 +26,14 @@ _NAME = re.compile(
 _WHOLE = re.compile(r"\d{1,15}\Z", re.ASCII)
 _LONGEST_RESET_S = 86_400.0  # a day's quota; what is further away is no rate limit
 # One look a header, for the great many answers that have none of these.
-_MARK, _MARK_UPPER = b"ratelimit", b"RateLimit"
+_MARK, _MARK_UPPER, _MARK_CAPITALS = b"atelimit", b"ateLimit", b"RATELIMIT"
 
 
 def rate_windows(raw: Iterable[tuple[bytes, bytes]], wall: float) -> tuple[RateWindow, ...]:
     """The windows in an answer's headers (httpx's ``headers.raw``); ``wall`` is epoch seconds now."""
     found: dict[str, dict[str, str]] | None = None
     for name, value in raw:
-        if _MARK in name or _MARK_UPPER in name:
+        if _MARK in name or _MARK_UPPER in name or _MARK_CAPITALS in name:
             if found is None:
                 found = {}
             _note(found, name.decode("latin-1").lower(), value.decode("latin-1").strip())

@@ -40,6 +40,7 @@ _NOTHING_KNOWN = (0.0, 0.0)
 _PROBING = (math.inf, "one probe is on its way")
 _REFRESH_S = 0.25
 _SEVERAL = 3
+_SOON_S = 0.5  # when to come back while a probe is out
 _UNWELL = ("server", "timeout", "connection", "bad_answer", "empty_answer")
 _CAPACITY = ("rate_limit", "overloaded")
 _REST_LONG = ("credential", "not_found", "quota")
@@ -161,7 +162,7 @@ class Fleet:
 
     # -- attempts -----------------------------------------------------------------------------------------------
 
-    def admit(self, name: str, tokens: int, stream: bool, panic: bool) -> Ticket | Blocked:
+    def admit(self, name: str, tokens: int, tokens_in: int, stream: bool, panic: bool) -> Ticket | Blocked:
         """Count one more attempt in flight there, where health and limits let it go.
 
         Choice and count happen with no await between them. ``panic``: nothing else is left, guesses of ours yield.
@@ -173,16 +174,18 @@ class Fleet:
                 rest = self._rest_left(name, seen, now, panic)
                 if rest is not None:
                     return rest
-            if name in self._limited and (wait := seen.headroom.wait_s(now, tokens)) > 0.0:
-                if seen.health.probing:
+            # A probe, if it is one: nobody else is admitted while one is out, but where nothing else is left.
+            probe = seen.health.probing and self._cooling.get(name, (0.0,))[0] != math.inf
+            if name in self._limited and (wait := seen.headroom.wait_s(now, tokens, tokens_in, not panic)) > 0.0:
+                if probe:
                     seen.health.give_back()
                 return Blocked(wait, True)
-            if seen.health.probing:
+            if probe:
                 self._cool(name, *_PROBING)
             seen.attempts += 1
             seen.in_flight += 1
-            seen.headroom.sent(now, tokens)
-            ticket = Ticket(name, tokens, now, seen.in_flight - 1, stream)
+            counted = seen.headroom.sent(now, tokens, tokens_in)
+            ticket = Ticket(name, tokens, now, seen.in_flight - 1, stream, tokens_in, probe, counted)
             seen.waiting[ticket] = None
             # As in _feel, with what was worked out when something came back last.
             self._load[name] = (seen.in_flight + 1) * seen.weight
@@ -199,7 +202,9 @@ class Fleet:
             return Blocked(seen.known_until - now, True)
         health = seen.health
         if health.open:
-            return None if health.take_probe(now, panic) else Blocked(max(0.001, health.wait_s(now, panic)), False)
+            if health.take_probe(now, panic):
+                return None
+            return Blocked(max(_SOON_S if health.probing else 0.001, health.wait_s(now, panic)), False)
         until, why = self._cooling[name]
         return Blocked(until - now, why in _CAPACITY) if until > now and not (panic and seen.guessed) else None
 
@@ -209,7 +214,7 @@ class Fleet:
             seen = self._of(ticket.name)
             seen.attempts -= 1
             self._over(ticket, seen, None, False)
-            self._unprobe(ticket.name, seen)
+            self._unprobe(ticket, seen)
 
     @staticmethod
     def _over(ticket: Ticket, seen: Seen, used: float | None, served: bool) -> None:
@@ -217,13 +222,13 @@ class Fleet:
         seen.in_flight -= 1
         if ticket in seen.waiting:
             del seen.waiting[ticket]
-        seen.headroom.back(ticket.tokens, used, served)
+        seen.headroom.back(ticket.slot, ticket.tokens, used, served, ticket.tokens_in)
 
-    def _unprobe(self, name: str, seen: Seen) -> None:
+    def _unprobe(self, ticket: Ticket, seen: Seen) -> None:
         """Give a probe back that said nothing."""
-        if seen.health.probing:
+        if ticket.probe and seen.health.probing:
             seen.health.give_back()
-            self._cool(name, seen.health.until, seen.health.why)
+            self._cool(ticket.name, seen.health.until, seen.health.why)
 
     def began(self, ticket: Ticket) -> None:
         """The first content of a stream came: it is well, however the caller goes on with it."""
@@ -327,14 +332,13 @@ class Fleet:
                 for other in self._credentials.get(name, (name,)) if kind == "credential" else (name,):
                     self._guess(other, now + CREDENTIAL_REST_S, kind)
             elif kind in _CAPACITY:
+                self._unprobe(ticket, seen)
                 self._limit(name, seen, now, kind, failure.retry_after_s)
             else:
-                self._unprobe(name, seen)
+                self._unprobe(ticket, seen)
             self._feel(name, seen, now)
 
     def _limit(self, name: str, seen: Seen, now: float, kind: str, retry_after_s: float | None) -> None:
-        if seen.health.probing:
-            seen.health.give_back()
         if kind == "rate_limit":
             seen.headroom.surprised(now)
             self._limited.add(name)
@@ -371,7 +375,7 @@ class Fleet:
             if ticket in seen.waiting and latency_s > 0.0:
                 seen.latency.cut(latency_s, ticket.stream, now)
             self._over(ticket, seen, None, True)
-            self._unprobe(ticket.name, seen)
+            self._unprobe(ticket, seen)
             self._feel(ticket.name, seen, now)
 
     # -- time and tries -----------------------------------------------------------------------------------------
@@ -385,6 +389,11 @@ class Fleet:
         """The time within which this share of its answers (first tokens) comes, seconds; NaN: nothing is known."""
         return self._seen[name].latency.quantile_s(share, stream) if name in self._seen else math.nan
 
+    def session(self, key: str) -> tuple[str, int] | None:
+        """The deployment that a conversation is on, and the input tokens that its cache may hold."""
+        with self._lock:  # looking forgets what is too old
+            return self.sessions.find(key)
+
     def keep_session(self, key: str, name: str, tokens: int) -> None:
         """A conversation was answered there, with so many input tokens (which a prompt cache may hold now)."""
         with self._lock:
@@ -395,19 +404,6 @@ class Fleet:
         now = self._clock.monotonic()
         with self._lock:
             return self._retries.take(kind, now)
-
-    def soonest(self, names: Sequence[str], tokens: int) -> float | None:
-        """Seconds until the first of the named deployments may be asked again; None where none has to wait."""
-        now, waits = self._clock.monotonic(), []
-        with self._lock:
-            for name in names:
-                seen = self._of(name)
-                wait = max(seen.known_until - now, seen.health.wait_s(now, panic=True), 0.0)
-                wait = max(wait, 0.5) if seen.health.probing else wait
-                if not wait and name in self._cooling and math.isfinite(self._cooling[name][0]):
-                    wait = max(0.0, self._cooling[name][0] - now)
-                waits.append(max(wait, seen.headroom.wait_s(now, tokens) if name in self._limited else 0.0))
-        return min(waits) if waits and max(waits) > 0.0 else None
 
     def warn_once(self, name: str, message: str) -> None:
         """Log a failure that will not mend itself, once for each deployment and message."""
@@ -467,7 +463,8 @@ class Fleet:
         self._cooling = {}
         for seen in self._seen.values():
             seen.in_flight, seen.health, seen.known_until, seen.waiting = 0, Health(), 0.0, {}
-            seen.headroom.in_flight, seen.headroom.tokens_in_flight = 0, 0.0
+            room = seen.headroom
+            room.in_flight, room.tokens_in_flight, room.input_in_flight = 0, 0.0, 0.0
 
 
 def _ms(seconds: float) -> float | None:

@@ -7,7 +7,7 @@ token buckets alike), and, where there is neither, the number of requests in the
 A 429 that came all the same shrinks what is believed to be left; it recovers slowly.
 
 Theory: token bucket with delayed feedback; additive increase, multiplicative decrease. Defaults: a surprise takes 30 %
-off, each answer gives 1 % back; a learnt limit grows 5 % a minute.
+off, each answer gives 1 % back and each minute 10 %; a learnt limit grows 5 % a minute.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from ..records import RateWindow
 
 MINUTE_S = 60.0
 _SHRINK, _LEAST, _RECOVER = 0.7, 0.2, 0.01
+_RECOVER_A_MINUTE = 0.1
 _GROWTH_A_MINUTE = 1.05
+_LEAST_TO_LEARN = 5.0  # requests in the minute of a 429: of fewer nobody knows what they say
 
 
 class Sliding:
@@ -32,7 +34,8 @@ class Sliding:
         self.slices: deque[list[float]] = deque()  # [second, requests, tokens]
         self.requests = self.tokens = 0.0
 
-    def add(self, now: float, tokens: float) -> None:
+    def add(self, now: float, tokens: float) -> list[float]:
+        """Count one request; the slice that it is counted in."""
         second = now // 1.0
         if self.slices and self.slices[-1][0] >= second:
             last = self.slices[-1]
@@ -40,24 +43,27 @@ class Sliding:
             last[2] += tokens
         else:
             self.expire(now)
-            self.slices.append([second, 1.0, tokens])
+            last = [second, 1.0, tokens]
+            self.slices.append(last)
         self.requests += 1.0
         self.tokens += tokens
+        return last
 
-    def correct(self, requests: float, tokens: float) -> None:
-        """What was added last turned out to be more or less."""
-        if self.slices:
-            self.slices[-1][1] += requests
-            self.slices[-1][2] += tokens
+    def correct(self, counted: list[float], requests: float, tokens: float) -> None:
+        """What was counted there turned out to be more or less; where its minute is over, nothing changes."""
+        if counted[0] > -math.inf:
+            counted[1] += requests
+            counted[2] += tokens
             self.requests += requests
             self.tokens += tokens
 
     def expire(self, now: float) -> None:
         horizon = now // 1.0 - MINUTE_S
         while self.slices and self.slices[0][0] < horizon:
-            _, requests, tokens = self.slices.popleft()
-            self.requests -= requests
-            self.tokens -= tokens
+            over = self.slices.popleft()
+            self.requests -= over[1]
+            self.tokens -= over[2]
+            over[0] = -math.inf
 
     def wait_s(self, now: float, index: int, limit: float, need: float) -> float:
         """Seconds until ``need`` more fit under ``limit``; ``index`` 1 for requests, 2 for tokens."""
@@ -102,14 +108,26 @@ class Bucket:
 class Headroom:
     """One deployment's limits. Money is not here: see the ledger."""
 
-    __slots__ = ("buckets", "in_flight", "learnt", "learnt_at", "rpm", "shrink", "tokens_in_flight", "tpm", "used")
+    __slots__ = (
+        "_shrink",
+        "buckets",
+        "in_flight",
+        "input_in_flight",
+        "learnt",
+        "learnt_at",
+        "rpm",
+        "surprised_at",
+        "tokens_in_flight",
+        "tpm",
+        "used",
+    )
 
     def __init__(self, rpm: int | None = None, tpm: int | None = None) -> None:
         self.rpm, self.tpm = rpm, tpm
         self.used = Sliding()
         self.buckets: dict[str, Bucket] = {}
-        self.in_flight, self.tokens_in_flight = 0, 0.0
-        self.shrink = 1.0
+        self.in_flight, self.tokens_in_flight, self.input_in_flight = 0, 0.0, 0.0
+        self._shrink, self.surprised_at = 1.0, 0.0
         self.learnt: float | None = None  # requests a minute, where only 429s told of a limit
         self.learnt_at = 0.0
 
@@ -118,40 +136,62 @@ class Headroom:
         """Whether any limit is known."""
         return self.rpm is not None or self.tpm is not None or self.learnt is not None or bool(self.buckets)
 
-    def wait_s(self, now: float, tokens: float) -> float:
-        """Seconds until a request of so many tokens may go; 0: now."""
-        wait, used = 0.0, self.used
+    def shrink(self, now: float) -> float:
+        """The share of what seems to be left that is believed: it comes back with answers, and with time."""
+        if self._shrink >= 1.0:
+            return 1.0
+        return min(1.0, self._shrink + _RECOVER_A_MINUTE * (now - self.surprised_at) / MINUTE_S)
+
+    def wait_s(self, now: float, tokens: float, tokens_in: float | None = None, guess: bool = True) -> float:
+        """Seconds until a request of so many tokens (``tokens_in`` of them input) may go; 0: now. Without ``guess`` a
+        limit that only 429s told of does not count."""
+        wait, used, shrink = 0.0, self.used, self.shrink(now)
         if used.slices:
             used.expire(now)
         if self.rpm is not None:
-            wait = used.wait_s(now, 1, max(1.0, self.rpm * self.shrink), 1.0)
+            wait = used.wait_s(now, 1, max(1.0, self.rpm * shrink), 1.0)
         if self.tpm is not None:
-            most = max(1.0, self.tpm * self.shrink)
+            most = max(1.0, self.tpm * shrink)
             wait = max(wait, used.wait_s(now, 2, most, min(tokens, most)))
-        if self.learnt is not None and self.rpm is None and "requests" not in self.buckets:
+        if guess and self.learnt is not None and self.rpm is None and "requests" not in self.buckets:
             grown = self.learnt * _GROWTH_A_MINUTE ** ((now - self.learnt_at) / MINUTE_S)
             wait = max(wait, used.wait_s(now, 1, max(1.0, grown), 1.0))
         for kind, bucket in self.buckets.items():
-            requests = kind == "requests"
-            need, out = (1.0, float(self.in_flight)) if requests else (tokens, self.tokens_in_flight)
-            wait = max(wait, bucket.wait_s(now, need, out, self.shrink))
+            need, out = self._needed(kind, tokens, tokens if tokens_in is None else tokens_in)
+            wait = max(wait, bucket.wait_s(now, need, out, shrink))
         return wait
 
-    def sent(self, now: float, tokens: float) -> None:
-        self.used.add(now, tokens)
+    def _needed(self, kind: str, tokens: float, tokens_in: float) -> tuple[float, float]:
+        """(what one more takes of a window, what is in flight of it), by the kind of window."""
+        if kind == "requests":
+            return 1.0, float(self.in_flight)
+        if kind == "input-tokens":
+            return tokens_in, self.input_in_flight
+        if kind == "output-tokens":
+            return max(0.0, tokens - tokens_in), self.tokens_in_flight - self.input_in_flight
+        return tokens, self.tokens_in_flight
+
+    def sent(self, now: float, tokens: float, tokens_in: float = 0.0) -> list[float]:
+        """One more is in flight; what ``back`` wants to see again."""
         self.in_flight += 1
         self.tokens_in_flight += tokens
+        self.input_in_flight += tokens_in
+        return self.used.add(now, tokens)
 
-    def back(self, reserved: float, used: float | None, served: bool = True) -> None:
+    def back(
+        self, counted: list[float], reserved: float, used: float | None, served: bool = True, tokens_in: float = 0.0
+    ) -> None:
         """An attempt is over. ``used``: the tokens it really had, None where they are not known."""
         self.in_flight -= 1
         self.tokens_in_flight -= reserved
+        self.input_in_flight -= tokens_in
         if not served:
-            self.used.correct(-1.0, -reserved)
+            self.used.correct(counted, -1.0, -reserved)
         elif used is not None:
-            self.used.correct(0.0, used - reserved)
-            if self.shrink < 1.0:
-                self.shrink = min(1.0, self.shrink + _RECOVER)
+            if used != reserved:
+                self.used.correct(counted, 0.0, used - reserved)
+            if self._shrink < 1.0:
+                self._shrink = min(1.0, self._shrink + _RECOVER)
 
     def told(self, windows: Iterable[RateWindow], now: float) -> None:
         """What an answer's headers said."""
@@ -160,11 +200,12 @@ class Headroom:
 
     def surprised(self, now: float) -> None:
         """A 429 came although there seemed to be room."""
-        if self.limited and self.learnt is None:
-            self.shrink = max(_LEAST, self.shrink * _SHRINK)
+        if self.rpm is not None or self.tpm is not None or self.buckets:
+            self._shrink, self.surprised_at = max(_LEAST, self.shrink(now) * _SHRINK), now
             return
         self.used.expire(now)
-        self.learnt, self.learnt_at = max(1.0, self.used.requests * 0.9), now
+        if self.used.requests >= _LEAST_TO_LEARN:
+            self.learnt, self.learnt_at = self.used.requests * 0.9, now
 
     def left(self, now: float) -> dict[str, float | None]:
         """For people: requests and tokens left now, as far as known."""
@@ -172,6 +213,8 @@ class Headroom:
         requests = None if self.rpm is None else max(0.0, self.rpm - self.used.requests)
         tokens = None if self.tpm is None else max(0.0, self.tpm - self.used.tokens)
         for kind, bucket in self.buckets.items():
+            if now >= bucket.reset_at:
+                continue
             left = min(bucket.limit, bucket.remaining + bucket.refill * (now - bucket.at))
             if kind == "requests":
                 requests = left if requests is None else min(requests, left)

@@ -20,6 +20,7 @@ HALF_LIFE_S = 180.0
 STALE_S = 10.0
 _BASE_S, _RATIO = 0.001, 1.12
 _LOG = math.log(_RATIO)
+_LEAST_SAMPLES = 5.0
 _BUCKETS = 134  # 1 ms × 1.12^134 ≈ 3,900 s
 _RESCALE = 2.0**40  # weights grow with time; beyond this they are scaled back
 # Of the mean: under heavy traffic one sample still moves it by a twentieth.
@@ -251,5 +252,6 @@ class Latency:
         return most, max(1.0, 3.0 * most)
 
     def quantile_s(self, share: float, stream: bool) -> float:
-        """Of the first token of streams, or of whole answers; NaN where nothing is known."""
-        return (self.ttft if stream else self.whole).quantile(share)
+        """Of the first token of streams, or of whole answers, not below the truth; NaN where too little is known."""
+        one = self.ttft if stream else self.whole
+        return one.quantile(share) * _RATIO if one.weight >= _LEAST_SAMPLES else math.nan

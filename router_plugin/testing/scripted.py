@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -68,19 +69,25 @@ class ScriptedProvider(FunctionProvider):
     def _pass(self, reply: Reply, limit_s: float) -> None:
         """Let the reply's latency pass; beyond the attempt's time it is a time-out."""
         if reply.latency_s > limit_s:
-            self._clock.sleep(limit_s)
+            if limit_s:
+                self._clock.sleep(limit_s)
             raise TimeoutError(f"scripted: {reply.latency_s} s is longer than the attempt's {limit_s:.3g} s")
         if reply.latency_s:
             self._clock.sleep(reply.latency_s)
         if reply.error is not None and reply.break_after is None:
             raise reply.error
 
+    async def _apass(self, reply: Reply, limit_s: float) -> None:
+        if reply.latency_s:
+            await self._clock.asleep(min(reply.latency_s, limit_s))
+        self._pass(replace(reply, latency_s=0.0 if reply.latency_s <= limit_s else math.inf), 0.0)
+
     def _answer(self, attempt: Attempt, reply: Reply, **kwargs: Any) -> Any:
         self._pass(reply, attempt.timeout_s)
         return _chunks(reply, kwargs["model"]) if attempt.stream else _whole(reply, kwargs["model"])
 
     async def _aanswer(self, attempt: Attempt, reply: Reply, **kwargs: Any) -> Any:
-        self._pass(reply, attempt.timeout_s)
+        await self._apass(reply, attempt.timeout_s)
         return _achunks(reply, kwargs["model"]) if attempt.stream else _whole(reply, kwargs["model"])
 
     def facts(self, deployment: Deployment) -> ModelFacts:

@@ -500,3 +500,154 @@ def test_a_sanitised_history_is_sent(p: LoopbackProvider, mode: str) -> None:
     assert made["id"] == sent[-1]["tool_call_id"]
     assert len(made["id"]) <= 40
     assert messages[1]["thinking_blocks"], "the caller's own messages are his"
+
+
+# --------------------------------------------------------------------------- what fresh eyes found
+
+
+def _run(function: Any) -> Any:
+    got = function("router", HI)
+    return asyncio.run(got) if asyncio.iscoroutine(got) else got
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_check_that_raises_is_the_callers_error_and_the_answer_is_paid_for(asynchronous: bool) -> None:
+    def bad(response: Any) -> bool:
+        raise KeyError("in the caller's own check")
+
+    made = [Deployment(f"openai/{n}", name=n, **PRICE) for n in "ab"]
+    router = Router("r", models=made, budgets=[Budget(1)], fallback_on=[bad])
+
+    async def awaited(model: str, messages: Any, **_: Any) -> Any:
+        return says("fine")
+
+    function = router.wrap(awaited if asynchronous else lambda model, messages, **_: says("fine"))
+    with pytest.raises(KeyError):
+        _run(function)
+    nothing_held(router)
+    assert router.budgets()[0]["settled_usd"] == pytest.approx(20e-6)
+
+
+def test_an_async_check_is_an_error_that_says_so() -> None:
+    async def check(response: Any) -> bool:
+        return True
+
+    router = Router("r", models=["openai/a", "openai/b"], fallback_on=[check])
+    with pytest.raises(SpecError, match="async"):
+        router.wrap(lambda model, messages, **_: says("fine"))("router", HI)
+
+
+def test_an_unwanted_answer_is_better_than_none() -> None:
+    clock = FakeClock()
+    script = {"a": [Reply("")], "b": [litellm.AuthenticationError("x", "openai", "b")]}
+    router, _ = scripted(clock, script, "a", "b", fallback_on=[checks.empty_answer])
+    answer = router.completion(messages=HI)
+    assert answer["choices"][0]["message"]["content"] == ""
+    nothing_held(router)
+
+
+def virtual(main: Any) -> Any:
+    from router_plugin.testing.virtual_time import run
+
+    return run(main)
+
+
+def test_a_rival_that_is_too_dear_beside_the_first_is_asked_after_it() -> None:
+    async def main(clock: Any) -> tuple[str, list[str]]:
+        script = {"a": [Reply(latency_s=9.0)], "b": [Reply("from b")]}
+        router, provider = scripted(clock, script, "a", "b", hedge_after=0.1, attempt_timeout_s=0.5)
+        answer = await router.acompletion(messages=HI, max_tokens=100, max_cost=3e-4, timeout=5)
+        return answer["choices"][0]["message"]["content"], [name for name, _ in provider.calls]
+
+    assert virtual(main) == ("from b", ["a", "b"])
+
+
+def test_a_race_waits_for_no_budget() -> None:
+    async def main(clock: Any) -> float:
+        router, _ = scripted(clock, {"a": [Reply("from a", latency_s=0.5)]}, "a", "b", hedge_after=0.1)
+        router = Router(
+            "r",
+            models=list(router.spec.deployments),
+            budgets=[Budget(3e-4, wait_s=20)],
+            clock=clock,
+            provider=router.provider,
+            hedge_after=0.1,
+        )
+        began = clock.monotonic()
+        await router.acompletion(messages=HI, max_tokens=100)
+        return float(clock.monotonic() - began)
+
+    assert virtual(main) == pytest.approx(0.5, abs=0.01)
+
+
+def test_the_deadline_holds_where_money_was_waited_for() -> None:
+    async def main(clock: Any) -> float:
+        provider = ScriptedProvider(clock, {"a": [Reply(latency_s=1.4), Reply(latency_s=99.0)]})
+        made = [Deployment("openai/a", name="a", **PRICE)]
+        router = Router("r", models=made, budgets=[Budget(3e-4, wait_s=20)], clock=clock, provider=provider)
+        first = asyncio.ensure_future(router.acompletion(messages=HI, max_tokens=100, timeout=5))
+        await asyncio.sleep(0)
+        began = clock.monotonic()
+        with pytest.raises(Exception):  # noqa: B017
+            await router.acompletion(messages=HI, max_tokens=100, timeout=2)
+        await first
+        return float(clock.monotonic() - began)
+
+    assert virtual(main) <= 2.05
+
+
+def test_both_fail_and_the_retry_is_not_anothers() -> None:
+    async def main(clock: Any) -> list[str]:
+        script = {
+            "a": [Reply(latency_s=0.3, error=litellm.AuthenticationError("x", "openai", "a"))],
+            "b": [Reply(latency_s=0.4, error=litellm.InternalServerError("x", "openai", "b"))],
+            "c": [Reply("from c")],
+        }
+        router, provider = scripted(clock, script, "a", "b", "c", hedge_after=0.1)
+        await router.acompletion(messages=HI, timeout=9)
+        return [name for name, _ in provider.calls]
+
+    assert virtual(main) == ["a", "b", "c"]
+
+
+def test_what_must_be_raised_at_once_ends_a_race() -> None:
+    async def main(clock: Any) -> float:
+        bad = litellm.BadRequestError("no", "a", "openai")
+        script = {"a": [Reply(latency_s=0.2, error=bad)], "b": [Reply(latency_s=30.0)]}
+        router, _ = scripted(clock, script, "a", "b", hedge_after=0.1)
+        began = clock.monotonic()
+        with pytest.raises(litellm.BadRequestError):
+            await router.acompletion(messages=HI)
+        nothing_held(router)
+        return float(clock.monotonic() - began)
+
+    assert virtual(main) < 0.3
+
+
+def test_steady_deployments_are_not_raced() -> None:
+    async def main(clock: Any) -> int:
+        script = {n: [Reply(latency_s=0.5)] for n in "ab"}
+        router, provider = scripted(clock, script, "a", "b", hedge_after="p95")
+        for _ in range(100):
+            await router.acompletion(messages=HI, timeout=9)
+        return sum(name == "b" for name, _ in provider.calls)
+
+    assert virtual(main) == 0
+
+
+def test_one_429_throttles_nobody_for_long() -> None:
+    clock = FakeClock()
+    router, provider = scripted(clock, {"a": [litellm.RateLimitError("slow", "openai", "a"), Reply()]}, "a")
+    for _ in range(20):
+        clock.advance(6)
+        ask(router, "sync")
+    assert len(provider.calls) == 21
+
+
+@pytest.mark.parametrize("header", ["X-Ratelimit-{}-Requests", "x-ratelimit-{}-requests", "X-RateLimit-{}-Requests"])
+def test_headers_are_read_however_they_are_spelt(header: str) -> None:
+    from router_plugin.provider.limits import rate_windows
+
+    parts = {"Limit": b"9", "Remaining": b"3", "Reset": b"1s"}
+    raw = [(header.format(name).encode(), value) for name, value in parts.items()]
+    assert [(w.limit, w.remaining) for w in rate_windows(raw, 0.0)] == [(9, 3)]

@@ -16,11 +16,6 @@ NANO = 1_000_000_000
 MAX_USD = 1e9  # a limit above a billion dollars is a typing error, and keeps every sum inside 64 bits
 
 
-def to_nano(usd: float) -> int:
-    """Nearest nano-dollar."""
-    return round(usd * NANO)
-
-
 def to_nano_floor(usd: float) -> int:
     """Nano-dollars rounded down (with a hair for binary noise): a limit is never widened by rounding."""
     return math.floor(usd * NANO + 1e-6)

@@ -35,9 +35,6 @@ class Snapshot:
     load: Mapping[str, float] = field(default_factory=lambda: NO_WAITS)
 
 
-EMPTY_SNAPSHOT = Snapshot()
-
-
 @dataclass(frozen=True, slots=True)
 class Score:
     """A predictor's view of one model on one request: quality in 0..1, expected output tokens; None is unknown."""

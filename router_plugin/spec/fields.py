@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from decimal import Decimal
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
@@ -73,8 +73,6 @@ Positive = Annotated[float, BeforeValidator(positive)]
 Fraction = Annotated[float, BeforeValidator(fraction)]
 Count = Annotated[int, BeforeValidator(count)]
 Text = Annotated[str, BeforeValidator(plain_text)]
-
-Self = TypeVar("Self", bound="Spec")
 
 
 class Spec(BaseModel):

@@ -131,11 +131,6 @@ class Headroom:
         self.learnt: float | None = None  # requests a minute, where only 429s told of a limit
         self.learnt_at = 0.0
 
-    @property
-    def limited(self) -> bool:
-        """Whether any limit is known."""
-        return self.rpm is not None or self.tpm is not None or self.learnt is not None or bool(self.buckets)
-
     def shrink(self, now: float) -> float:
         """The share of what seems to be left that is believed: it comes back with answers, and with time."""
         if self._shrink >= 1.0:

@@ -8,7 +8,6 @@ The ledger forgets nothing under pressure: at ``max_keys`` new keys are refused.
 
 from __future__ import annotations
 
-import math
 import threading
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -206,16 +205,6 @@ class Ledger:
                     account.expire(now)
                     rows.append(_record(budget, key, limit, account, account.resets_at(wall, now)))
         return rows
-
-    def used_fraction(self, keys: tuple[Key, ...]) -> dict[str, float]:
-        """Budget name → share that is settled or reserved, for the accounts of one request (rules read this)."""
-        shares = {}
-        with self._lock:
-            for index, key in enumerate(keys):
-                account, limit = self._accounts[index].get(key), self._limits[index]
-                used = account.settled + account.reserved if account is not None else 0
-                shares[self.budgets[index].name] = used / limit if limit else math.inf
-        return shares
 
     def after_fork(self) -> None:
         """In a forked child: a fresh lock, and none of the parent's reservations (they are the parent's to end)."""

@@ -21,7 +21,6 @@ def send(room: Headroom, now: float, count: int, tokens: float = 0.0) -> list[li
 def test_without_a_limit_nothing_waits() -> None:
     room = Headroom()
     send(room, 0.0, 10_000, 1e6)
-    assert not room.limited
 
 
 def test_requests_a_minute_are_a_sliding_minute() -> None:

@@ -163,7 +163,9 @@ def _infeasible(affordable: list[Row], rejections: list[Rejection], at: Situatio
         if base is None:
             raise SpecError("on_infeasible='base_model' needs base_model, the name of the model to fall back to")
         rows = [row for row in affordable if constraints.named(row[0], base)]
-    rows = constraints.ready(rows, at, rejections) or rows
+    considered = {id(row[0]) for row in rows}
+    ready = constraints.ready(rows, at, rejections)
+    rows = ready or rows
     objective = replace(
         at.policy,
         objective="cost" if how == "cheapest" else "quality",
@@ -174,7 +176,9 @@ def _infeasible(affordable: list[Row], rejections: list[Rejection], at: Situatio
     )
     kept = {id(row[0]) for row in rows}
     aside = sorted({r.code for r in rejections if r.kind != "hard" and id(r.candidate) in kept})
-    left = [r for r in rejections if r.kind != "soft" or id(r.candidate) not in kept]
+    # Whoever was considered has his soft bounds set aside; a rest or a limit is a reason as long as somebody is ready.
+    stays = {"hard", "live"} if ready else {"hard"}
+    left = [r for r in rejections if r.kind in stays or id(r.candidate) not in considered]
     waived = (f"on_infeasible={how}", *aside)
     return Decision(rank(rows, objective, at.snapshot), left, at.policy, at.request, waived, objective)
 

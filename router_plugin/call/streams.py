@@ -14,7 +14,7 @@ from typing import Any
 
 from ..errors import RouterError, StreamInterruptedError
 from ..provider.port import Provider
-from ..provider.usage import tokens_of_text
+from ..provider.usage import cut_short, tokens_of_text
 from ..records import Failed, Usage
 from ..redact import redact
 from ..result import attach
@@ -96,10 +96,7 @@ class Handover:
 
     def _so_far(self, source: Any, text: str) -> Usage | None:
         """Usage of a stream that did not end: what the provider reported at its start, and the output received."""
-        usage = self.kind.usage(source)
-        if usage is not None:
-            usage.output_tokens, usage.exact = max(usage.output_tokens, tokens_of_text(text)), False
-        return usage
+        return cut_short(self.kind.usage(source), text)
 
     def _usage(self) -> Usage:
         usage = self.kind.usage(self.source)

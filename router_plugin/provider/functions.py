@@ -179,9 +179,8 @@ def _has(choice: Any, name: str) -> bool:
 
 def _broken(what: str, source: Source, guard: Guard) -> Failed:
     guard.ended()
-    usage = next((usage for chunk in reversed(source.chunks) if (usage := read_usage(chunk))), None)
-    text = FunctionStreams().text(source)
-    return Failed(EOFError(what), "bad_answer", True, partial_text=text, usage=usage)
+    kind = FunctionStreams()
+    return Failed(EOFError(what), "bad_answer", True, partial_text=kind.text(source), usage=kind.usage(source))
 
 
 def _streaming(source: Source, prefix: deque[Any], guard: Guard, started: float, first: float | None) -> Answered:

@@ -20,7 +20,7 @@ from ..money import NANO
 from ..records import Attempt, Candidate, Failed, Usage
 from .guard import INSIDE, AsyncGuard, Guard
 from .translate import failed
-from .usage import cost_of, output_text, read_usage, tokens_of_text
+from .usage import cost_of, cut_short, output_text, read_usage
 
 if TYPE_CHECKING:
     from ..call.streams import Handover
@@ -124,9 +124,7 @@ def so_far(chunks: Sequence[Any]) -> tuple[str, Usage | None]:
     """Text and usage of a stream that did not end: what the provider reported, and at least the output received."""
     text = "".join(output_text(chunk) for chunk in chunks)
     usage = next((found for chunk in reversed(chunks) if (found := read_usage(chunk)) is not None), None)
-    if usage is not None:
-        usage.output_tokens, usage.exact = max(usage.output_tokens, tokens_of_text(text)), False
-    return text, usage
+    return text, cut_short(usage, text)
 
 
 def has_content(chunk: Any) -> bool:

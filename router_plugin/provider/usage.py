@@ -169,6 +169,13 @@ def _or(price: float | None, default: float, scale: float = 1.0) -> float:
     return default if price is None else price * scale
 
 
+def cut_short(usage: Usage | None, text: str) -> Usage | None:
+    """What a provider reported of an answer that did not end, with at least the output received."""
+    if usage is not None:
+        usage.output_tokens, usage.exact = max(usage.output_tokens, tokens_of_text(text)), False
+    return usage
+
+
 def tokens_of_text(text: str) -> int:
     """Estimated tokens of a piece of output: bytes/4 for ASCII, bytes/3 beyond, rounded up."""
     if not text:

@@ -1,9 +1,10 @@
 """Faults: what callers see when providers fail, slow down, hang and limit, in virtual time.
 
 ``python benchmarks/faults.py`` runs every world over several seeds with this router's modes (balanced, cheapest within
-the SLO, fastest, and balanced on a budget of half of what the traffic costs), with litellm.Router's strategies (each
-run in a process of its own) and with an oracle that sees the faults, prints a table of means over seeds for each world,
-and writes JSON. ``--quick`` leaves litellm out and takes three seeds; ``--worlds mixed,pair`` some worlds only.
+the SLO, fastest, and balanced on a budget of half of what the traffic costs; these as streams; and fastest with whole
+answers, as litellm.Router's rows are), with litellm.Router's strategies (each run in a process of its own) and with an
+oracle that sees the faults, prints a table of means over seeds for each world, and writes JSON.
+ ``--quick`` leaves litellm out and takes three seeds; ``--worlds mixed,pair`` some worlds only.
 
 SLO: first token within 5 s, the whole answer within 15 s. Goodput is the share of calls answered within it.
 """
@@ -47,6 +48,9 @@ COLUMNS = (
     ("429_provider", "429 at provider", ".1f"),
     ("429_caller", "at caller", ".1f"),
     ("dead_share", "to the dead %", ".2f"),
+    ("outage_requests", "an outage", ".1f"),
+    ("hang_requests", "a hang", ".1f"),
+    ("recovery", "recovery s", ".1f"),
     ("cost", "USD", ".3f"),
     ("overspent", "overspend", ".6f"),
 )
@@ -111,8 +115,8 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="three seeds, without litellm.Router")
     parser.add_argument("--worlds", default=",".join(WORLDS), help="comma-separated")
     parser.add_argument("--seeds", type=int, default=None, help="seeds of ours and of the oracle (10)")
-    parser.add_argument("--peer-seeds", type=int, default=3, help="seeds of litellm.Router, which is slower (3)")
-    parser.add_argument("--minutes", type=float, default=5.0, help="virtual minutes a run")
+    parser.add_argument("--peer-seeds", type=int, default=1, help="seeds of litellm.Router, which is slower (1)")
+    parser.add_argument("--minutes", type=float, default=60.0, help="virtual minutes a run")
     parser.add_argument("--rate", type=float, default=4.0, help="requests a second")
     parser.add_argument("--json", type=Path, default=HERE / "out" / "faults.json")
     args = parser.parse_args()

@@ -52,8 +52,13 @@ class WorldProvider(FunctionProvider):
     async def acall(self, attempt: Attempt) -> Answered | Failed:
         return await FunctionProvider(partial(self._open, attempt)).acall(attempt)
 
-    async def _open(self, attempt: Attempt, **kwargs: Any) -> AsyncIterator[Any]:
-        return self._chunks(attempt.candidate.name, kwargs["ask"])
+    async def _open(self, attempt: Attempt, **kwargs: Any) -> Any:
+        chunks = self._chunks(attempt.candidate.name, kwargs["ask"])
+        if kwargs.get("stream"):
+            return chunks
+        last = [chunk async for chunk in chunks][-1]
+        choice = {"index": 0, "message": {"role": "assistant", "content": "x"}, "finish_reason": "stop"}
+        return {"choices": [choice], "usage": last["usage"]}
 
     async def _chunks(self, name: str, ask: Ask) -> AsyncIterator[Any]:
         try:
@@ -79,10 +84,11 @@ MODES: dict[str, dict[str, Any]] = {
     "cheapest": {"objective": "cost", "max_ttft_ms": SLO_TTFT_S * 600, "max_itl_ms": 60, "hedge_after": "p95"},
     "on a budget": {"weights": {"c": 1.0, "t": 0.002}, "balance_tolerance": 0.5, "hedge_after": "p95"},
     "fastest": {"weights": {"t": 1.0}, "balance_tolerance": 150.0, "hedge_after": "p95"},
+    "fastest, whole": {"weights": {"t": 1.0, "i": 100.0}, "balance_tolerance": 150.0, "hedge_after": "p95"},
 }
 
 
-BUDGET_USD = {"on a budget": 0.3}  # about half of what the traffic costs in "balanced"
+BUDGET_USD_A_MINUTE = {"on a budget": 0.06}  # about half of what the traffic costs in "balanced"
 
 
 def router(world: World, clock: VirtualClock, usd: float = 1e6, **options: Any) -> Router:
@@ -104,18 +110,20 @@ def router(world: World, clock: VirtualClock, usd: float = 1e6, **options: Any) 
 
 
 async def ours(world: World, clock: VirtualClock, mode: str) -> Outcome:
-    usd = BUDGET_USD.get(mode, 1e6)
+    usd = BUDGET_USD_A_MINUTE.get(mode, 1e6) * world.traffic[-1].at / 60
+    whole = mode.endswith("whole")
     r = router(world, clock, usd, **MODES[mode])
 
     async def one(ask: Ask) -> AsyncIterator[Any]:
-        text = "x" * (4 * ask.input_tokens)
-        stream = await r.acompletion(
-            messages=[{"role": "user", "content": text}], stream=True, timeout=TIMEOUT_S, ask=ask, max_tokens=1_000
-        )
-        async for chunk in stream:
+        messages = [{"role": "user", "content": "x" * (4 * ask.input_tokens)}]
+        answer = await r.acompletion(messages=messages, stream=not whole, timeout=TIMEOUT_S, ask=ask, max_tokens=1_000)
+        if whole:
+            yield answer
+            return
+        async for chunk in answer:
             yield chunk
 
-    outcome = await drive(world, one, (WorldError, RouterError, TimeoutError, ConnectionError))
+    outcome = await drive(world, one, (WorldError, RouterError, TimeoutError, ConnectionError), whole)
     account = r.budgets()[0]
     if account["reserved_usd"] or any(seen["in_flight"] for seen in r.stats().values()):
         raise RuntimeError(f"something is left: {account}")
@@ -124,7 +132,7 @@ async def ours(world: World, clock: VirtualClock, mode: str) -> Outcome:
 
 
 async def oracle(world: World, clock: VirtualClock, mode: str) -> Outcome:
-    """Sees every fault and every limit; asks the one place that is best at this moment."""
+    """Sees every fault and every limit; asks the one place that is best at this moment, under the same deadline."""
 
     async def one(ask: Ask) -> AsyncIterator[Any]:
         while True:
@@ -151,7 +159,7 @@ async def oracle(world: World, clock: VirtualClock, mode: str) -> Outcome:
             yield None
         yield None
 
-    return await drive(world, one, (Refused, ConnectionError))
+    return await drive(world, one, (Refused, ConnectionError, asyncio.TimeoutError), deadline_s=TIMEOUT_S)
 
 
 async def drive(
@@ -159,24 +167,30 @@ async def drive(
     one: Callable[[Ask], AsyncIterator[Any]],
     expected: tuple[type[BaseException], ...],
     whole: bool = False,
+    deadline_s: float | None = None,
 ) -> Outcome:
-    """All of the traffic, each request at its time. ``whole``: answers come in one piece, without a first token."""
+    """All of the traffic, each request at its time. ``whole``: answers come in one piece, without a first token;
+    ``deadline_s`` is held to here, for those that do not keep one themselves."""
     loop, outcome = asyncio.get_running_loop(), Outcome()
     world.began = loop.time()
 
     async def caller(ask: Ask) -> None:
         await asyncio.sleep(max(0.0, ask.at - world.now()))
-        began, first = world.now(), None
+        began, times = world.now(), []
         outcome.calls += 1
-        try:
+
+        async def answered() -> None:
             async for _ in one(ask):
-                first = world.now() if first is None else first
+                times.append(world.now())
+
+        try:
+            await (answered() if deadline_s is None else asyncio.wait_for(answered(), deadline_s))
         except expected as error:
             kind = str(getattr(error, "status_code", "")) or type(error).__name__
             outcome.errors[kind] = outcome.errors.get(kind, 0) + 1
             outcome.limited += kind == "429"
             return
-        ttft, total = (first or world.now()) - began, world.now() - began
+        ttft, total = (times or [world.now()])[0] - began, world.now() - began
         outcome.answered += 1
         outcome.good += (whole or ttft <= SLO_TTFT_S) and total <= SLO_TOTAL_S
         outcome.ttft.append(ttft)

@@ -17,6 +17,10 @@ def percentile(values: list[float], share: float) -> float:
 def summary(world: World, outcome: Any) -> dict[str, float]:
     """The figures of one run: shares in %, times in seconds, cost in USD."""
     seen, calls = list(world.seen.values()), max(1, outcome.calls)
+    deaths = world.deaths()
+    outages = [asked for kind, asked, _ in deaths if kind == "outage"]
+    hangs = [asked for kind, asked, _ in deaths if kind == "hang"]
+    back = [after for _, _, after in deaths if after is not None]
     return {
         "calls": outcome.calls,
         "success": 100 * outcome.answered / calls,
@@ -31,10 +35,15 @@ def summary(world: World, outcome: Any) -> dict[str, float]:
         "429_provider": sum(one.refused for one in seen),
         "429_caller": outcome.limited,
         "dead_share": 100 * sum(one.dead for one in seen) / max(1, sum(one.requests for one in seen)),
+        "outage_requests": statistics.fmean(outages) if outages else math.nan,
+        "hang_requests": statistics.fmean(hangs) if hangs else math.nan,
+        "recovery": statistics.fmean(back) if back else math.nan,
         "cost": sum(one.cost for one in seen),
         "overspent": outcome.overspent,
     }
 
 
 def mean(rows: list[dict[str, float]]) -> dict[str, float]:
-    return {name: statistics.fmean(row[name] for row in rows) for name in rows[0]}
+    """Of every figure the mean over the runs that have it."""
+    known = {name: [row[name] for row in rows if not math.isnan(row[name])] for name in rows[0]}
+    return {name: statistics.fmean(values) if values else math.nan for name, values in known.items()}

@@ -70,6 +70,8 @@ class Ledger:
     cost: float = 0.0
     in_flight: int = 0
     minute: deque[float] = field(default_factory=deque)
+    asked: list[float] = field(default_factory=list)  # when each request came
+    served: list[float] = field(default_factory=list)  # when each request came that was answered
 
 
 class World:
@@ -96,6 +98,20 @@ class World:
     def is_dead(self, name: str, now: float) -> bool:
         return self.fault(name, now, "outage") is not None or self.fault(name, now, "hang") is not None
 
+    def deaths(self) -> list[tuple[str, int, float | None]]:
+        """Of every outage and hang of a place that was in use before it: its kind, the requests sent there meanwhile,
+        and the seconds from its end to the first request that was answered (None: nobody asked again in time)."""
+        found: list[tuple[str, int, float | None]] = []
+        for name, faults in self.faults.items():
+            seen = self.seen[name]
+            for fault in faults:
+                used = any(fault.start - 30.0 <= at < fault.start for at in seen.asked)
+                if fault.kind in ("outage", "hang") and used:
+                    asked = sum(fault.start <= at < fault.end for at in seen.asked)
+                    after = min((at for at in seen.served if at >= fault.end), default=None)
+                    found.append((fault.kind, asked, None if after is None else after - fault.end))
+        return found
+
     def limit(self, name: str, now: float) -> float:
         cut = self.fault(name, now, "rate_cut")
         return self.places[name].rpm * (cut.strength if cut else 1.0)
@@ -120,6 +136,7 @@ class World:
         """Yields once at the first token; returns at the end. Raises ``Refused``, ``ConnectionError``."""
         now, seen, place, draw = self.now(), self.seen[name], self.places[name], self._draw[name]
         seen.requests += 1
+        seen.asked.append(now)
         seen.dead += self.is_dead(name, now)
         if self.fault(name, now, "outage") is not None:
             await asyncio.sleep(0.02 + 0.05 * draw.random())
@@ -152,6 +169,7 @@ class World:
             yield self.now()
             await asyncio.sleep(place.itl_s * max(0, ask.output_tokens - 1) * slow)
             seen.answered += 1
+            seen.served.append(now)
             billed = self.cost(name, ask)
         finally:
             seen.in_flight -= 1

@@ -38,7 +38,7 @@ from .spec.policy import DEFAULT_POLICY, Policy, with_options, with_tag
 from .spec.router_spec import RouterSpec
 from .spec.strings import ModelTag, RouterTag, parse_router_string, routes
 from .state.fleet import Fleet
-from .surface import named_arguments, split
+from .surface import copied, named_arguments, owned, split
 
 log = logging.getLogger("router_plugin")
 _MOST_IMPLICIT = 1_000
@@ -184,7 +184,9 @@ class Router:
         surface = split(kwargs, self.spec.allow_request_endpoints)
         request = read_request(kwargs, surface.extra)
         # What is sent is what was decided on, whatever the caller does to his messages meanwhile.
-        kwargs["messages"] = [{**message} if message.__class__ is dict else message for message in request.messages]
+        kwargs["messages"] = owned(request.messages)
+        if request.tools is not None and "tools" in kwargs:
+            kwargs["tools"] = copied(request.tools)
         layers = self._layers(name, fallbacks, (defaults, surface.options), others, prefer)
         first, policy = layers[0]
         segments = [first._decide(policy, request)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -49,6 +49,9 @@ _BODY = frozenset(
     | {"stream", "stream_options", "service_tier", "tools", "web_search_options", "plugins", "route", "provider"}
 )
 _RARE = ENDPOINT | _PRICING | {"extra_body"} | {"timeout", "extra_headers", "headers", *_RETRIES, *_LITELLM_LOOPS}
+
+
+_DEEPEST = 64
 
 
 @dataclass(slots=True)
@@ -169,6 +172,28 @@ def _deadline(timeout: Any) -> float | None:
     if not math.isfinite(seconds) or seconds <= 0:
         raise SpecError(f"timeout: must be a number of seconds greater than 0, got {shown(timeout)}")
     return seconds
+
+
+def owned(messages: Sequence[Any]) -> list[Any]:
+    """Messages that the caller's later changes do not reach: dicts and lists are copied, objects and text are not."""
+    mine = []
+    for message in messages:
+        if message.__class__ is dict:
+            message = {**message}
+            for key in message:
+                if message[key].__class__ is list or message[key].__class__ is dict:
+                    message[key] = copied(message[key])
+        mine.append(message)
+    return mine
+
+
+def copied(value: Any, depth: int = 0) -> Any:
+    """A copy of nested dicts and lists, as deep as requests are nested."""
+    if depth > _DEEPEST:
+        return value
+    if value.__class__ is dict:
+        return {key: copied(inner, depth + 1) for key, inner in value.items()}
+    return [copied(inner, depth + 1) for inner in value] if value.__class__ is list else value
 
 
 def named_arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:

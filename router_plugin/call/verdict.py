@@ -43,6 +43,8 @@ def verdict(failure: Failed, policy: Policy, tries: int) -> str:
         return NEXT
     if follows == SAME and (tries > policy.max_retries or not failure.billed and failure.kind == "connection"):
         return NEXT  # one retry only (or as many as asked for); and a refused connection is refused again in 50 ms
+    if follows == SAME and (failure.retry_after_s or 0.0) > policy.patience_s:
+        return NEXT
     return follows
 
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from ..fork import renew_in_child
 from ..money import NANO
 from ..records import UNBOUNDED, Candidate, ModelFacts
 from ..spec import capability as cap
@@ -219,6 +220,20 @@ def declared(deployment: Deployment, facts: ModelFacts) -> ModelFacts:
 # while something is installed, with the uninstall.
 _PRICED: dict[str, int] = {}
 _PRICED_LOCK = threading.RLock()
+
+
+class _InChild:
+    """A forked child has a lock of its own, and none of the parent's attempts."""
+
+    def after_fork(self) -> None:
+        global _PRICED_LOCK
+        _PRICED_LOCK = threading.RLock()
+        for key in _PRICED:
+            _PRICED[key] = 0
+
+
+_IN_CHILD = _InChild()
+renew_in_child(_IN_CHILD)
 
 
 def price_in_callbacks(kwargs: dict[str, Any], candidate: Candidate) -> str:

@@ -11,7 +11,7 @@ import inspect
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ from ..redact import shown
 from .guard import INSIDE, AsyncGuard, Guard
 from .tap import TAP
 from .translate import failed
-from .usage import bill, field, output_text, read_usage
+from .usage import bill, cut_short, field, output_text, read_usage
 
 if TYPE_CHECKING:
     from ..call.streams import Handover
@@ -62,7 +62,7 @@ class FunctionProvider:
         TAP.hold()
         token = INSIDE.set(guard)
         guard.arm()
-        streaming = False
+        streaming, source = False, None
         try:
             answer = self._function(**_arguments(attempt))
             if inspect.iscoroutine(answer):
@@ -88,7 +88,7 @@ class FunctionProvider:
             streaming = True
             return _streaming(source, prefix, guard, started, first)
         except Exception as error:
-            return failed(error, time.time(), guard.fired, guard.status, limits=guard.limits)
+            return _with_usage(failed(error, time.time(), guard.fired, guard.status, limits=guard.limits), source)
         finally:
             INSIDE.reset(token)
             guard.active = False
@@ -106,7 +106,7 @@ class FunctionProvider:
         TAP.hold()
         token = INSIDE.set(guard)
         guard.arm()
-        streaming = False
+        streaming, source = False, None
         try:
             answer = await self._function(**_arguments(attempt))
             if not hasattr(answer, "__aiter__"):
@@ -129,10 +129,10 @@ class FunctionProvider:
         except asyncio.CancelledError:
             if guard.ours():
                 late = TimeoutError(f"no answer within {attempt.until_first_s:.3g} s")
-                return failed(late, time.time(), True)
+                return _with_usage(failed(late, time.time(), True), source)
             raise
         except Exception as error:
-            return failed(error, time.time(), guard.fired, guard.status, limits=guard.limits)
+            return _with_usage(failed(error, time.time(), guard.fired, guard.status, limits=guard.limits), source)
         finally:
             INSIDE.reset(token)
             guard.active, guard.task = False, None
@@ -149,6 +149,15 @@ def _whole(answer: Any, guard: Guard) -> Answered | Failed:
     if field(answer, "choices") == []:
         return Failed(EOFError("the answer has no choices"), "bad_answer", True, usage=read_usage(answer))
     return Answered(answer, None, False, guard.limits)
+
+
+def _with_usage(failure: Failed, source: Source | None) -> Failed:
+    """What had been received of a stream when it failed, and what its first events said of usage, is billed."""
+    if source is None or not source.chunks:
+        return failure
+    kind = FunctionStreams()
+    text = kind.text(source)
+    return replace(failure, billed=True, partial_text=text, usage=cut_short(kind.usage(source), text))
 
 
 def _content(chunk: Any) -> str:

@@ -85,6 +85,8 @@ def _sync_send(original: Any) -> Any:
         request.extensions = {**request.extensions, "timeout": limits}
         kwargs["follow_redirects"] = False
         guard.locate = partial(_connection_of, self, request)
+        if stream:
+            request.headers["accept-encoding"] = "identity"
         try:
             response = original(self, request, stream=True, **kwargs)
             for _ in range(_MAX_REDIRECTS):
@@ -93,6 +95,9 @@ def _sync_send(original: Any) -> Any:
                 response.close()
                 response = original(self, response.next_request, stream=True, **kwargs)
             encoded = _attach(guard, response)
+            if stream and encoded:
+                response.close()
+                raise _packed()
             if stream:
                 limits["read"] = _FOREVER_S  # of a stream's body the watchdog keeps the time
             else:
@@ -183,6 +188,13 @@ def _too_long() -> Exception:
     return httpx.DecodingError(f"a compressed answer unfolds to more than {_LONGEST_BODY} bytes")
 
 
+def _packed() -> Exception:
+    """A compressed stream although none was asked for: one read of it may unfold to so much that no time-out holds."""
+    import httpx
+
+    return httpx.DecodingError("the stream is compressed, although Accept-Encoding said identity")
+
+
 def _bounded(response: Any, parts: Iterable[bytes]) -> None:
     """What ``response.read`` does, of a body that was read with care."""
     response._content = b"".join(parts)
@@ -208,6 +220,8 @@ def _async_send(original: Any) -> Any:
             guard.attempt.sent = True
         guard.task = asyncio.current_task()
         kwargs["follow_redirects"] = False
+        if stream:
+            request.headers["accept-encoding"] = "identity"
         try:
             response = await original(self, request, stream=True, **kwargs)
             for _ in range(_MAX_REDIRECTS):
@@ -216,6 +230,9 @@ def _async_send(original: Any) -> Any:
                 await response.aclose()
                 response = await original(self, response.next_request, stream=True, **kwargs)
             encoded = _read_head(guard, response)
+            if stream and encoded:
+                await response.aclose()
+                raise _packed()
             if not stream:
                 try:
                     if encoded:

@@ -80,8 +80,11 @@ class Policy:
         put(self, "on_responses", tuple(one for one in self.fallback_on if reads_response(one)))
         put(self, "on_errors", tuple(one for one in self.fallback_on if not reads_response(one)))
         put(self, "bounded", relative or bool(self.price_bounds))
+        put(self, "patience_s", min(self.patience_s, LONGEST_WAIT_S))
 
 
+# Beyond this a Retry-After is a quota that is used up: nobody sleeps until it is back.
+LONGEST_WAIT_S = 120.0
 DEFAULT_POLICY = Policy()
 _AS_BOUND = {"min_quality": ("quality", True), "max_ttft_ms": ("ttft", False), "max_itl_ms": ("itl", False)}
 _DIALS = ("willingness_to_pay", "weights", "objective")

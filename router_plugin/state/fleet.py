@@ -41,7 +41,7 @@ _PROBING = (math.inf, "one probe is on its way")
 _REFRESH_S = 0.25
 _SEVERAL = 3
 _SOON_S = 0.5  # when to come back while a probe is out
-_UNWELL = ("server", "timeout", "connection", "bad_answer", "empty_answer")
+_UNWELL = ("server", "timeout", "connection", "bad_answer", "empty_answer", "overloaded")
 _CAPACITY = ("rate_limit", "overloaded")
 _REST_LONG = ("credential", "not_found", "quota")
 # An answer this many times slower than the deployment's own usual, and by at least so many seconds, is slow.
@@ -66,6 +66,7 @@ class Seen:
     gap_ms: float = math.nan
     weight: float = 0.01  # what one in flight weighs there
     waiting: dict[Ticket, None] = field(default_factory=dict)  # attempts that nothing has come of yet, oldest first
+    silent: int = 0  # attempts in a row that were given up late, with nothing come back
     heard_of: float = -math.inf  # when the latest attempt was made of which something came
     known_until: float = 0.0  # the end of a rest that the provider itself asked for
     guessed: bool = False  # whether the present rest is a guess of ours, which yields when nothing else is left
@@ -81,7 +82,8 @@ class Fleet:
         self.sessions = Sessions(clock.monotonic)
         self._retries = RetryBudget()
         self.deposit = self._retries.deposit  # for every call that is made
-        self._jitter = random.Random(seed).random
+        self._random, self._seeded = random.Random(seed), seed is not None
+        self._jitter = self._random.random
         self._warned: set[tuple[str, str]] = set()
         self._lock = threading.RLock()
         self._seen: dict[str, Seen] = {}
@@ -141,15 +143,33 @@ class Fleet:
     def _look_for_silence(self, name: str, seen: Seen, now: float) -> None:
         """Of what was asked since the last one that was heard of, one has waited far longer than is usual there, or
         several longer than most: others are better off elsewhere until something comes back."""
-        if seen.health.open:
-            return
         pending = [ticket for ticket in seen.waiting if ticket.since > seen.heard_of]
         if not pending:
             return
         most, late = seen.latency.late_s(pending[0].stream)
+        if seen.health.open:
+            probe = next((ticket for ticket in pending if ticket.probe), None)
+            if seen.health.probing and probe is not None and 0.0 < late < now - probe.since:
+                self._silent(name, seen, now)
+            return
         several = sum(now - ticket.since > most for ticket in pending[:_SEVERAL]) == _SEVERAL
         if late > 0.0 and (several or now - pending[0].since > late):
             self._guess(name, now + 2 * _REFRESH_S, "nothing comes back")
+
+    def _given_up(self, ticket: Ticket, seen: Seen, now: float, latency_s: float) -> None:
+        """Nothing had come of it when it was timed out or cancelled. Several such in a row that were late, or a probe
+        that was, and it is out."""
+        most, _ = seen.latency.late_s(ticket.stream)
+        seen.latency.cut(latency_s, ticket.stream, now)
+        if 0.0 < most < latency_s and ticket.since > seen.heard_of:
+            seen.silent += 1
+            if ticket.probe or (seen.silent >= _SEVERAL and not seen.health.open):
+                self._silent(ticket.name, seen, now)
+
+    def _silent(self, name: str, seen: Seen, now: float) -> None:
+        seen.silent = 0
+        seen.health.silent(now, self._jitter)
+        self._cool(name, seen.health.until, seen.health.why)
 
     def _waits(self, now: float, tokens: int) -> Mapping[str, float]:
         found: dict[str, float] = {}
@@ -236,13 +256,21 @@ class Fleet:
         with self._lock:
             seen = self._of(ticket.name)
             self._heard(ticket, seen)
-            if seen.health.succeeded(now):
+            slow = self._is_slow(now - ticket.since, seen.latency.ttft.done)
+            if seen.health.succeeded(now, slow):
                 seen.latency.recovered()
                 self._warm(ticket.name)
+            elif slow and seen.health.too_slow(now, self._jitter):
+                self._cool(ticket.name, seen.health.until, "slow")
+
+    @staticmethod
+    def _is_slow(took_s: float, usual_s: float) -> bool:
+        """False while nothing is known (NaN)."""
+        return took_s > _SLOW_TIMES * usual_s and took_s - usual_s > _SLOW_S
 
     @staticmethod
     def _heard(ticket: Ticket, seen: Seen) -> None:
-        seen.heard_of = max(seen.heard_of, ticket.since)
+        seen.heard_of, seen.silent = max(seen.heard_of, ticket.since), 0
         if ticket in seen.waiting:
             del seen.waiting[ticket]
 
@@ -254,19 +282,20 @@ class Fleet:
             seen = self._seen[name] if name in self._seen else self._of(name)
             seen.cost_nano += nano
             seen.successes += 1
+            seen.silent = 0
             if ticket.since > seen.heard_of:
                 seen.heard_of = ticket.since
             self._over(ticket, seen, used, True)
             cold = stream in self._cold
             usual = seen.latency.ttft.done if stream else seen.latency.whole.done
             took = ttft_s if stream and ttft_s is not None else latency_s
-            slow = not cold and took > _SLOW_TIMES * usual and took - usual > _SLOW_S  # False while nothing is known
-            if (not stream or slow) and seen.health.succeeded(now, slow):  # a stream has been counted since it began
+            slow = not cold and took > _SLOW_TIMES * usual and took - usual > _SLOW_S  # as in _is_slow
+            if not stream and seen.health.succeeded(now, slow):  # a stream has been counted since it began
                 seen.latency.recovered()
             if name in self._cooling and not seen.health.open:
                 seen.known_until = 0.0
                 self._warm(name)
-            if slow and seen.health.too_slow(now, self._jitter):
+            if slow and not stream and seen.health.too_slow(now, self._jitter):
                 self._cool(name, seen.health.until, "slow")
             if cold:
                 self._cold.discard(stream)
@@ -317,21 +346,25 @@ class Fleet:
             seen.cost_nano += nano
             seen.failures += 1
             seen.last_error = kind
-            self._over(ticket, seen, None, kind not in ("rate_limit", "credential", "connection"))
-            if kind != "timeout":
+            if kind == "timeout" and ticket in seen.waiting and not seen.health.open:
+                self._given_up(ticket, seen, now, latency_s)
+            elif kind == "timeout":
+                seen.latency.cut(latency_s, ticket.stream, now)
+            else:
                 self._heard(ticket, seen)
+            self._over(ticket, seen, None, kind not in ("rate_limit", "credential", "connection"))
             if failure.limits:
                 seen.headroom.told(failure.limits, now)
                 self._limited.add(name)
-            if kind == "timeout":
-                seen.latency.cut(latency_s, ticket.stream, now)
             if kind in _UNWELL:
                 if seen.health.failed(now, kind, self._jitter, now - latency_s) or seen.health.open:
                     self._cool(name, seen.health.until, seen.health.why)
+                if kind == "overloaded" and (failure.retry_after_s is not None or not seen.health.open):
+                    self._limit(name, seen, now, kind, failure.retry_after_s)
             elif kind in _REST_LONG:
                 for other in self._credentials.get(name, (name,)) if kind == "credential" else (name,):
                     self._guess(other, now + CREDENTIAL_REST_S, kind)
-            elif kind in _CAPACITY:
+            elif kind == "rate_limit":
                 self._unprobe(ticket, seen)
                 self._limit(name, seen, now, kind, failure.retry_after_s)
             else:
@@ -373,7 +406,7 @@ class Fleet:
             seen = self._of(ticket.name)
             seen.cost_nano += nano
             if ticket in seen.waiting and latency_s > 0.0:
-                seen.latency.cut(latency_s, ticket.stream, now)
+                self._given_up(ticket, seen, now, latency_s)
             self._over(ticket, seen, None, True)
             self._unprobe(ticket, seen)
             self._feel(ticket.name, seen, now)
@@ -458,6 +491,8 @@ class Fleet:
     def after_fork(self) -> None:
         """In a forked child: a fresh lock, nothing in flight, nothing cooling (the child has seen no failure)."""
         self._lock = threading.RLock()
+        if not self._seeded:
+            self._random.seed()
         self.epoch += 1
         self.ledger.after_fork()
         self._cooling = {}

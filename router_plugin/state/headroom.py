@@ -7,7 +7,8 @@ token buckets alike), and, where there is neither, the number of requests in the
 A 429 that came all the same shrinks what is believed to be left; it recovers slowly.
 
 Theory: token bucket with delayed feedback; additive increase, multiplicative decrease. Defaults: a surprise takes 30 %
-off, each answer gives 1 % back and each minute 10 %; a learnt limit grows 5 % a minute.
+off, each answer gives 1 % back and each minute 10 %; a learnt limit grows 5 % a minute, and half as fast each time that
+a 429 says the same again (as CUBIC does near the window of its last loss).
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from ..records import RateWindow
 MINUTE_S = 60.0
 _SHRINK, _LEAST, _RECOVER = 0.7, 0.2, 0.01
 _RECOVER_A_MINUTE = 0.1
-_GROWTH_A_MINUTE = 1.05
+_GROWTH_A_MINUTE, _LEAST_GROWTH = 0.05, 0.002
+_SAME_AGAIN = 0.2  # a limit that is within so much of the last one is the same
 _LEAST_TO_LEARN = 5.0  # requests in the minute of a 429: of fewer nobody knows what they say
 
 
@@ -111,6 +113,7 @@ class Headroom:
     __slots__ = (
         "_shrink",
         "buckets",
+        "growth",
         "in_flight",
         "input_in_flight",
         "learnt",
@@ -130,6 +133,7 @@ class Headroom:
         self._shrink, self.surprised_at = 1.0, 0.0
         self.learnt: float | None = None  # requests a minute, where only 429s told of a limit
         self.learnt_at = 0.0
+        self.growth = _GROWTH_A_MINUTE
 
     def shrink(self, now: float) -> float:
         """The share of what seems to be left that is believed: it comes back with answers, and with time."""
@@ -149,7 +153,7 @@ class Headroom:
             most = max(1.0, self.tpm * shrink)
             wait = max(wait, used.wait_s(now, 2, most, min(tokens, most)))
         if guess and self.learnt is not None and self.rpm is None and "requests" not in self.buckets:
-            grown = self.learnt * _GROWTH_A_MINUTE ** ((now - self.learnt_at) / MINUTE_S)
+            grown = self.learnt * (1.0 + self.growth) ** ((now - self.learnt_at) / MINUTE_S)
             wait = max(wait, used.wait_s(now, 1, max(1.0, grown), 1.0))
         for kind, bucket in self.buckets.items():
             need, out = self._needed(kind, tokens, tokens if tokens_in is None else tokens_in)
@@ -200,7 +204,11 @@ class Headroom:
             return
         self.used.expire(now)
         if self.used.requests >= _LEAST_TO_LEARN:
-            self.learnt, self.learnt_at = self.used.requests * 0.9, now
+            learnt = self.used.requests * 0.9
+            if now - self.learnt_at > 1.0:  # not one of the same moment
+                same = self.learnt is not None and abs(learnt - self.learnt) < _SAME_AGAIN * self.learnt
+                self.growth = max(_LEAST_GROWTH, self.growth / 2) if same else _GROWTH_A_MINUTE
+            self.learnt, self.learnt_at = learnt, now
 
     def left(self, now: float) -> dict[str, float | None]:
         """For people: requests and tokens left now, as far as known."""

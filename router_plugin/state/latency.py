@@ -25,6 +25,7 @@ _BUCKETS = 134  # 1 ms × 1.12^134 ≈ 3,900 s
 _RESCALE = 2.0**40  # weights grow with time; beyond this they are scaled back
 # Of the mean: under heavy traffic one sample still moves it by a twentieth.
 _MOST_WEIGHT = 19.0
+_AT_MOST_TIMES = 2.0  # the usual time counts a sample as so many times itself at most
 
 
 def _bucket(seconds: float) -> int:
@@ -51,9 +52,12 @@ class Distribution:
         self.total = 0.0
 
     def add(self, seconds: float, now: float) -> None:
-        """One measured duration."""
+        """One measured duration. What is far slower than usual makes itself the usual one slowly."""
         self._add(seconds, now)
-        self.done = seconds if self.done != self.done else self.done + (seconds - self.done) / self.weight
+        if self.done == self.done:
+            self.done += (min(seconds, _AT_MOST_TIMES * self.done) - self.done) / self.weight
+        else:
+            self.done = seconds
 
     def _add(self, seconds: float, now: float) -> None:
         if self.total == 0.0:
@@ -244,11 +248,12 @@ class Latency:
 
     def late_s(self, stream: bool) -> tuple[float, float]:
         """(seconds within which most answers came, or first tokens of streams; seconds beyond which one is later than
-        nearly all that came); zeros where too little is known."""
+        nearly all that came); zeros where too little is known. What was cut short moves neither by much: a deployment
+        that has fallen silent would be given ever more time."""
         one = self.ttft if stream else self.whole
         if one.done != one.done or one.weight < 3.0:
             return 0.0, 0.0
-        most = max(0.5, one.quantile(0.95), 1.5 * one.done)
+        most = max(0.5, min(one.quantile(0.95), 4.0 * one.done), 1.5 * one.done)
         return most, max(1.0, 3.0 * most)
 
     def quantile_s(self, share: float, stream: bool) -> float:

@@ -635,6 +635,43 @@ def test_steady_deployments_are_not_raced() -> None:
     assert virtual(main) == 0
 
 
+@pytest.mark.parametrize("hedge", [None, "p95"])
+def test_a_deployment_that_falls_silent_is_asked_little_until_it_is_back(hedge: str | None) -> None:
+    async def main(clock: Any) -> tuple[int, float]:
+        ends = 120.0  # it answers for 20 s, is silent for 100 s, then answers again
+
+        def answer(now: float) -> Reply:
+            return Reply(latency_s=0.3 if now < 20.0 or now >= ends else 3_600.0)
+
+        began = clock.monotonic()
+        router, provider = scripted(clock, {}, "a", "b", hedge_after=hedge)
+        reply = {"a": lambda: answer(clock.monotonic() - began), "b": lambda: Reply(latency_s=0.4)}
+        provider._next = lambda attempt: reply[attempt.candidate.name]()
+        times: list[float] = []
+        back: list[float] = []
+
+        async def one() -> None:
+            at = clock.monotonic() - began
+            answer = await router.acompletion(messages=HI, timeout=30)
+            result = RouteResult.of(answer)
+            assert result is not None
+            times.extend([at] * any(attempt.deployment == "a" for attempt in result.attempts))
+            if at >= ends and result.attempts[-1].deployment == "a":
+                back.append(at - ends)
+
+        calls = []
+        for _ in range(600):
+            calls.append(asyncio.create_task(one()))
+            await asyncio.sleep(0.25)
+        await asyncio.gather(*calls)
+        nothing_held(router)
+        return sum(20.0 <= at < ends for at in times), min(back)
+
+    asked, recovery = virtual(main)
+    assert asked <= 24, "what was under way when it fell silent, and one probe an interval"
+    assert recovery <= 15.0
+
+
 def test_one_429_throttles_nobody_for_long() -> None:
     clock = FakeClock()
     router, provider = scripted(clock, {"a": [litellm.RateLimitError("slow", "openai", "a"), Reply()]}, "a")

@@ -146,6 +146,22 @@ def test_usage_of_anthropics_own_events_is_read() -> None:
     assert spent(r) == pytest.approx(10e-6 + 7 * 2e-6)
 
 
+def test_input_that_anthropics_first_event_reports_is_paid_for_where_the_stream_breaks_before_any_content() -> None:
+    r = of("a")
+
+    def broken(model: str, messages: Any, **kwargs: Any) -> Iterator[Any]:
+        yield {"type": "message_start", "message": {"usage": {"input_tokens": 5_000, "output_tokens": 1}}}
+        raise ConnectionError("reset")
+
+    with pytest.raises(ConnectionError) as caught:
+        list(r.wrap(broken)("router", HI, stream=True))
+    result = RouteResult.of(caught.value)
+    assert result is not None
+    assert result.attempts[0].input_tokens == 5_000
+    assert 0 < spent(r) == pytest.approx(sum(attempt.cost_usd for attempt in result.attempts))
+    nothing_held(r)
+
+
 def test_metadata_of_a_response_reaches_the_budgets(p: LoopbackProvider) -> None:
     p.model("m", "fine")
     r = router(p, budgets=[Budget(usd=1, key="metadata.tenant", require_key=True)])

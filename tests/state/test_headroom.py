@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 
 import pytest
 
@@ -100,6 +101,21 @@ def test_a_limit_that_only_429s_tell_of_is_learnt() -> None:
                 served.append(now)
                 room.back(counted, 0, 0)
     assert refused <= 6, "twelve hundred requests over ten minutes"
+
+
+def test_a_limit_that_says_the_same_again_is_tried_ever_more_seldom() -> None:
+    room, now, surprises = Headroom(), 0.0, []
+    while now < 3 * 3600.0:
+        now += 0.5
+        if room.wait_s(now, 0) == 0.0:
+            counted = room.sent(now, 0)
+            if room.used.requests > 60:
+                surprises.append(now)
+                room.surprised(now)
+            room.back(counted, 0, 0.0, served=not (surprises and surprises[-1] == now))
+    gaps = [later - sooner for sooner, later in pairwise(surprises)]
+    assert len(surprises) < 12, "in three hours at twice the limit"
+    assert gaps == sorted(gaps)
 
 
 def test_one_429_of_a_few_requests_teaches_no_limit() -> None:

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from router_plugin.state.health import BASE_REST_S, FAILURES_IN_A_ROW, LONGEST_REST_S, Health
+from router_plugin.state.health import (
+    BASE_REST_S,
+    FAILURES_IN_A_ROW,
+    LONGEST_REST_S,
+    PROBE_EVERY_S,
+    PROBE_SHARE,
+    Health,
+)
 
 
 def no_jitter() -> float:
@@ -64,16 +71,45 @@ def test_a_probe_that_succeeds_closes_and_traffic_comes_back_slowly() -> None:
     assert health.state(118.0) == "ok"
 
 
-def test_a_probe_that_fails_rests_longer_and_rests_are_capped() -> None:
-    health, now, rests = ejected(), 100.0, []
-    for _ in range(80):
+def test_rests_within_an_outage_grow_to_ten_seconds_then_with_its_length_and_are_capped() -> None:
+    health, now, rests, lengths = ejected(), 100.0, [], []
+    for _ in range(1_000):
         now = health.until + 0.1
         assert health.take_probe(now, panic=False)
         fail(health, now)
         rests.append(health.until - now)
+        lengths.append(now - 100.0)
     assert rests[0] == pytest.approx(2 * BASE_REST_S)
-    assert rests == sorted(rests)
+    assert rests[1:40] == pytest.approx([PROBE_EVERY_S] * 39), "whoever mends within ten minutes is asked soon"
+    assert rests[200] == pytest.approx(PROBE_SHARE * lengths[200])
     assert rests[-1] == LONGEST_REST_S
+    assert health.ejections == 1, "a probe that fails is no further ejection"
+
+
+def test_rests_grow_with_each_ejection_up_to_the_cap() -> None:
+    health, now, rests = Health(), 100.0, []
+    for _ in range(70):
+        fail(health, now, FAILURES_IN_A_ROW)
+        rests.append(health.until - now)
+        now = health.until
+        health.take_probe(now, panic=False)
+        health.succeeded(now)
+    assert rests[:3] == pytest.approx([BASE_REST_S, 2 * BASE_REST_S, 3 * BASE_REST_S])
+    assert rests[-1] == LONGEST_REST_S
+
+
+def test_the_second_overload_in_a_row_ejects() -> None:
+    health = Health()
+    assert not health.failed(1.0, "overloaded", no_jitter, 1.0)
+    assert health.failed(2.0, "overloaded", no_jitter, 2.0)
+
+
+def test_a_probe_that_nothing_comes_of_is_lost() -> None:
+    health = ejected()
+    assert health.take_probe(106.0, panic=False)
+    health.silent(108.0, no_jitter)
+    assert not health.take_probe(109.0, panic=False)
+    assert health.wait_s(108.0) == pytest.approx(2 * BASE_REST_S)
 
 
 def test_a_cancelled_probe_is_given_back() -> None:

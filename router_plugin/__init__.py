@@ -35,29 +35,58 @@ if TYPE_CHECKING:
         RouterError,
         RouterStringError,
         SpecError,
+        StoreError,
         StreamInterruptedError,
         TrainingError,
+        VersionConflictError,
+    )
+    from .models import (
+        ALL_MODELS,
+        ANTHROPIC_MODELS,
+        GEMINI_MODELS,
+        OPENAI_MODELS,
+        TOGETHER_MODELS,
     )
     from .plugin import Installation, install
     from .result import RouteResult, SelectedTarget
     from .router import Router
+    from .routers import (
+        Client,
+        ConstraintValue,
+        CostConstraint,
+        QualityConstraint,
+        RoutersClient,
+        RoutingConstraint,
+    )
     from .snapshot import Score, Scorer
     from .spec.budget import Budget
     from .spec.deployment import Deployment
+    from .spec.foreign import Imported, import_config
     from .spec.options import Routing
     from .spec.router_spec import RouterSpec
+    from .spec.rules import Condition, Rule, Shadow, Target
     from .spec.strings import RouterString, Weights, parse_router_string
 
 __version__ = "0.1.0"
 
 # Public name → the module it lives in. Loaded on first use, so that importing the package costs next to nothing.
 _HOME = {
+    "ALL_MODELS": "models",
+    "ANTHROPIC_MODELS": "models",
     "Budget": "spec.budget",
     "BudgetExceededError": "errors",
+    "Client": "routers",
+    "Condition": "spec.rules",
+    "ConstraintValue": "routers",
+    "CostConstraint": "routers",
     "DeadlineExceededError": "errors",
     "Deployment": "spec.deployment",
+    "GEMINI_MODELS": "models",
+    "Imported": "spec.foreign",
     "Installation": "plugin",
     "NoCandidateError": "errors",
+    "OPENAI_MODELS": "models",
+    "QualityConstraint": "routers",
     "ResourceAlreadyExistsError": "errors",
     "ResourceNotFoundError": "errors",
     "RouteResult": "result",
@@ -66,22 +95,34 @@ _HOME = {
     "RouterSpec": "spec.router_spec",
     "RouterString": "spec.strings",
     "RouterStringError": "errors",
+    "RoutersClient": "routers",
     "Routing": "spec.options",
+    "RoutingConstraint": "routers",
+    "Rule": "spec.rules",
     "Score": "snapshot",
     "Scorer": "snapshot",
     "SelectedTarget": "result",
+    "Shadow": "spec.rules",
     "SpecError": "errors",
+    "StoreError": "errors",
     "StreamInterruptedError": "errors",
+    "TOGETHER_MODELS": "models",
+    "Target": "spec.rules",
     "TrainingError": "errors",
+    "VersionConflictError": "errors",
     "Weights": "spec.strings",
+    "import_config": "spec.foreign",
     "install": "plugin",
     "parse_router_string": "spec.strings",
 }
 __all__ = [  # a literal list, so that type checkers see it; held equal to _HOME by a test
-    "Budget", "BudgetExceededError", "DeadlineExceededError", "Deployment", "Installation", "NoCandidateError",
-    "ResourceAlreadyExistsError", "ResourceNotFoundError", "RouteResult", "Router", "RouterError", "RouterSpec",
-    "RouterString", "RouterStringError", "Routing", "Score", "Scorer", "SelectedTarget", "SpecError",
-    "StreamInterruptedError", "TrainingError", "Weights", "install", "parse_router_string",
+    "ALL_MODELS", "ANTHROPIC_MODELS", "Budget", "BudgetExceededError", "Client", "Condition", "ConstraintValue",
+    "CostConstraint", "DeadlineExceededError", "Deployment", "GEMINI_MODELS", "Imported", "Installation",
+    "NoCandidateError", "OPENAI_MODELS", "QualityConstraint", "ResourceAlreadyExistsError", "ResourceNotFoundError",
+    "RouteResult", "Router", "RouterError", "RouterSpec", "RouterString", "RouterStringError", "RoutersClient",
+    "Routing", "RoutingConstraint", "Rule", "Score", "Scorer", "SelectedTarget", "Shadow", "SpecError",
+    "StoreError", "StreamInterruptedError", "TOGETHER_MODELS", "Target", "TrainingError", "VersionConflictError",
+    "Weights", "import_config", "install", "parse_router_string",
 ]  # fmt: skip
 
 

@@ -10,6 +10,8 @@
     ├── DeadlineExceededError        the call's deadline passed before an attempt could answer (also a TimeoutError)
     ├── StreamInterruptedError       a stream broke after content had been handed over
     ├── ResourceNotFoundError        no such router, version or record
+    ├── VersionConflictError         somebody else has written a version meanwhile
+    ├── StoreError                   the file of routers or requests cannot be used, or is damaged
     ├── ResourceAlreadyExistsError   that name is taken
     └── TrainingError                a training job cannot go on
 
@@ -21,7 +23,7 @@ record of the call: ``RouteResult.of(exception)``.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from .redact import redact
@@ -129,6 +131,14 @@ class ResourceNotFoundError(RouterError, LookupError):
     """No such router, version, judge, job or record."""
 
 
+class VersionConflictError(RouterError):
+    """Somebody else has written a version since this one was read. Nothing is lost: ``refresh()``, look, try again."""
+
+
+class StoreError(RouterError):
+    """The store's file cannot be opened, read or written: no permission, a full disk, locked, damaged."""
+
+
 class ResourceAlreadyExistsError(RouterError):
     """That name is taken."""
 
@@ -141,3 +151,10 @@ def did_you_mean(name: object, known: Iterable[str]) -> str:
     """``" (did you mean 'x'?)"`` for a near miss, else an empty string."""
     near = difflib.get_close_matches(str(name)[:80], list(known), n=1, cutoff=0.6)
     return f" (did you mean {redact(near[0])!r}?)" if near else ""
+
+
+def no_version(router: str, number: int, known: Sequence[int]) -> ResourceNotFoundError:
+    """The error for a version that a router does not have."""
+    some = ", ".join(map(str, known[-20:]))
+    has = "it was deleted" if not known else f"its version is {some}" if len(known) == 1 else f"its versions are {some}"
+    return ResourceNotFoundError(f"router {router!r} has no version {number}; {has}")

@@ -9,7 +9,8 @@ def explain(result: RouteResult) -> str:
     """Several lines of plain text, columns aligned, no control characters."""
     lines = [f"request {result.request_id} · router {result.router} (version {result.version}) · by {result.objective}"]
     if result.matched_rule is not None:
-        lines.append(f"rule: {getattr(result.matched_rule, 'name', result.matched_rule)}")
+        lines.append(f"rule: {result.matched_rule.name} ({result.matched_rule.strategy}), targets: {_targets(result)}")
+    lines += [f"  not {one['rule']}: {one['why']}" for one in result.rule_trace if not one["matched"]]
     served = f"{result.deployment}" + (f" ({result.model})" if result.model != result.deployment else "")
     if result.deployment is None:
         lines.append("refused: nothing may take this request")
@@ -24,6 +25,10 @@ def explain(result: RouteResult) -> str:
         lines += ["", *_attempts(result)]
     lines += ["", *_remarks(result)]
     return "\n".join(_printable(line).rstrip() for line in lines).rstrip()
+
+
+def _targets(result: RouteResult) -> str:
+    return ", ".join(f"{t.model_name} ({t.weight:g})" for t in result.selected_targets)
 
 
 def _candidates(result: RouteResult) -> list[str]:

@@ -169,6 +169,7 @@ class Decision:
     policy: Policy
     request: Request
     waived: tuple[str, ...] = ()
+    propensity: float = 1.0  # with which the first was to be first
     objective: Policy | None = None  # the policy the ranking was made under, where it is not ``policy``
 
 

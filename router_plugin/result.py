@@ -46,39 +46,72 @@ class Decided(Protocol):
     def decision(self) -> Decision: ...
 
 
+class ByRules(Protocol):
+    """What a router's rules came to. See ``layers.Chosen``."""
+
+    @property
+    def rule(self) -> Any: ...
+    @property
+    def targets(self) -> Sequence[Any]: ...
+    @property
+    def propensity(self) -> float: ...
+    @property
+    def trace(self) -> Sequence[Any]: ...
+    @property
+    def asked(self) -> bool: ...
+
+
 class RouteResult:
     """What was decided and what came of it.
 
     ``model`` litellm model string served (or first choice of ``route``); ``deployment`` its name; ``ranking`` names,
     best first; ``rejected`` name → reason with its numbers; ``scores`` name → score (higher is better);
-    ``matched_rule`` None without rules; ``selected_targets``; ``estimated_cost_usd`` expectation for the first choice;
+    ``matched_rule`` the first rule that matched, or None, and ``rule_trace`` every rule tried, with why not;
+    ``selected_targets``; ``propensity`` the probability with which the first choice was made (splits, power of two
+    choices); ``shadows`` what became of the targets that only shadow it; ``status`` one of running, decided, answered,
+    left early, failed, refused, cancelled; ``estimated_cost_usd`` expectation for the first choice;
     ``cost_usd`` what the call has cost, all attempts; ``attempts``; ``output_cap`` the cap this router set, or None;
-    ``waived`` constraints that were set aside; ``router``, ``version``, ``request_id``; ``objective`` and ``notes`` in
-    words. Everything is worked out when it is read.
+    ``waived`` constraints that were set aside; ``router``, ``version``, ``hash`` (of the version's content),
+    ``request_id``; ``objective`` and ``notes`` in words. Everything is worked out when it is read.
     """
 
     __slots__ = (
+        "_chosen",
         "_id",
         "_segments",
         "attempts",
         "cost_nano",
-        "matched_rule",
+        "hash",
+        "latency_s",
         "output_cap",
         "router",
         "served",
+        "shadows",
+        "status",
         "version",
     )
 
-    def __init__(self, router: str, version: int, segments: Sequence[Decided]) -> None:
+    def __init__(
+        self,
+        router: str,
+        version: int,
+        segments: Sequence[Decided],
+        digest: str = "",
+        chosen: ByRules | None = None,
+    ) -> None:
         self.router = router
         self.version = version
+        self.hash = digest
         self._segments = segments
+        self._chosen = chosen
         self._id = (_prefix, next(_numbers))
         self.attempts: list[AttemptRecord] = []
         self.cost_nano = 0
         self.output_cap: int | None = None
         self.served: tuple[str, str] | None = None  # (deployment name, model string)
-        self.matched_rule: Any = None
+        self.status = "running"
+        self.latency_s: float | None = None  # of the whole call, when it is over
+        self.shadows: list[dict[str, Any]] = []
 
     @staticmethod
     def of(source: Any) -> RouteResult | None:
@@ -142,7 +175,23 @@ class RouteResult:
         return {name: why for name, why in reversed(found.items()) if name not in ranked or why.startswith("budget")}
 
     @property
+    def matched_rule(self) -> Any:
+        return None if self._chosen is None else self._chosen.rule
+
+    @property
+    def rule_trace(self) -> list[dict[str, Any]]:
+        tried = () if self._chosen is None else self._chosen.trace
+        return [{"rule": one.rule_name, "matched": one.matched, "why": one.why} for one in tried]
+
+    @property
+    def propensity(self) -> float:
+        first = next((d.propensity for d in self._decisions if d.ranking), 1.0)
+        return first if self._chosen is None else first * self._chosen.propensity
+
+    @property
     def selected_targets(self) -> list[SelectedTarget]:
+        if self._chosen is not None and self._chosen.rule is not None:
+            return [SelectedTarget(target.model_name, target.weight) for target in self._chosen.targets]
         name = self.deployment
         return [SelectedTarget(name)] if name is not None else []
 
@@ -168,6 +217,8 @@ class RouteResult:
     def notes(self) -> list[str]:
         """What a reader should know: guesses, priors, and how many candidates there were."""
         notes = []
+        if self._chosen is not None and self._chosen.asked and self._chosen.rule is None:
+            notes.append("no rule matched: the router's own objective over all its models")
         rows = [ranked[-1] for decision in self._decisions for ranked in decision.ranking]
         guessed = [row[0].name for row in rows if row[4] is None]
         if guessed:
@@ -184,12 +235,18 @@ class RouteResult:
             "request_id": self.request_id,
             "router": self.router,
             "version": self.version,
+            "hash": self.hash,
+            "status": self.status,
+            "latency_ms": None if self.latency_s is None else self.latency_s * 1e3,
             "model": self.model,
             "deployment": self.deployment,
             "ranking": self.ranking,
             "rejected": self.rejected,
             "scores": self.scores,
             "matched_rule": getattr(rule, "name", None),
+            "rule_trace": self.rule_trace,
+            "propensity": self.propensity,
+            "shadows": self.shadows,
             "selected_targets": [asdict(target) for target in self.selected_targets],
             "estimated_cost_usd": self.estimated_cost_usd,
             "cost_usd": self.cost_usd,

@@ -2,46 +2,50 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import random
-import threading
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from typing import Any
-
-from cachetools import LRUCache
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from .call.drivers import arun, run
-from .call.inflight import Call, Segment
+from .call.inflight import Call
 from .call.plan import budget_error, plan
 from .call.streams import hand_over
 from .clock import SYSTEM_CLOCK, Clock
 from .decide.cost import EXPECTED_OUTPUT_TOKENS
-from .decide.decision import Situation, decide
-from .decide.pool import Selection, make_candidates, matches, select
 from .decide.reasons import reason
-from .decide.request import opening_key, read_request
-from .errors import NoCandidateError, SpecError, did_you_mean
+from .decide.request import read_request
+from .errors import NoCandidateError, ResourceNotFoundError, SpecError, did_you_mean
 from .explain import explain
-from .fork import renew_in_child
+from .history import History
+from .layers import Asking, Layer
 from .provider.litellm_port import LitellmProvider
 from .provider.port import CataloguedProvider
-from .records import Candidate, Request
+from .records import Candidate
 from .redact import shown
 from .result import LATEST, RouteResult, attach
-from .snapshot import Score, Scorer
+from .shadow import Shadows
+from .shelf import MemoryShelf, Shelf
+from .snapshot import Scorer
 from .spec.budget import Budget
-from .spec.deployment import Deployment, normalise_model
+from .spec.deployment import Deployment
+from .spec.diff import diff
+from .spec.document import document, export, spec_with
 from .spec.options import Routing
-from .spec.policy import DEFAULT_POLICY, Policy, with_options, with_tag
-from .spec.router_spec import RouterSpec
-from .spec.strings import ModelTag, RouterTag, parse_router_string, routes
-from .state.fleet import Fleet
+from .spec.policy import Policy, with_options
+from .spec.router_spec import RouterSpec, router_name
+from .spec.rules import Rule
+from .spec.strings import ModelTag, RouterTag
 from .surface import copied, named_arguments, owned, split
+from .version import Home, Tag, Version, layered, session_key, tags_of
 
-log = logging.getLogger("router_plugin")
-_MOST_IMPLICIT = 1_000
+if TYPE_CHECKING:
+    from .check import Report
+    from .replay import Replay
+    from .routers import Client
+
+Models = Sequence["str | Deployment | Mapping[str, Any]"] | str
+_SAVED: Models = []  # no models were given (told by identity): the router is a saved one
 
 
 class Router:
@@ -49,7 +53,12 @@ class Router:
 
     ``Router("support", models=["openai/gpt-4o-mini", Deployment(…)], budgets=[Budget(usd=5, per="day", key="user")],
     max_cost=0.02)``. Further keywords are the options of ``Routing``, as defaults of every call. ``models="any"`` takes
-    any model litellm knows. ``scorer`` predicts quality (see ``Scorer``); ``seed`` makes its choices repeatable.
+    any model litellm knows. ``rules`` choose among targets before anything is ranked (see ``Rule``). ``scorer``
+    predicts quality (see ``Scorer``); ``seed`` makes its choices repeatable. ``log_content`` keeps prompts and answers
+    in the history of requests (``redaction`` sees them first), which holds ``history_rows`` of them.
+
+    With ``client=`` the router is saved there (a new version, where the name exists). ``Router("support")`` alone
+    refers to a saved one (of ``client``, or of the store in the user's data folder); nothing is read until it is used.
 
     Raises: SpecError naming the field and what would be right.
     """
@@ -57,55 +66,81 @@ class Router:
     def __init__(
         self,
         name: str = "router",
-        models: Sequence[str | Deployment | Mapping[str, Any]] | str | None = None,
+        models: Models = _SAVED,
         *,
+        rules: Iterable[Rule | Mapping[str, Any]] = (),
         budgets: Sequence[Budget | Mapping[str, Any]] = (),
         scorer: Scorer | None = None,
         allow_request_endpoints: bool = False,
         description: str | None = None,
+        client: Client | None = None,
         seed: int | None = None,
         clock: Clock = SYSTEM_CLOCK,
         provider: CataloguedProvider | None = None,
+        log_content: bool | None = None,
+        redaction: Callable[[Any], Any] | None = None,
+        history_rows: int | None = None,
         **options: Any,
     ) -> None:
-        if models is None:
-            raise SpecError("Router: models: give a list of model names and Deployments, or models='any'")
+        kept: dict[str, Any] = {"log_content": log_content, "redaction": redaction, "rows": history_rows}
+        if models is _SAVED:
+            given = {"rules": rules, "budgets": budgets, "description": description, **options}
+            extra = next((key for key, value in given.items() if value), None)
+            if extra is not None:
+                raise SpecError(
+                    f"Router: models: give a list of model names and Deployments, or models='any', beside {extra}="
+                )
+            self._refer(name, client, seed, clock, provider, scorer, **kept)
+            return
         spec = RouterSpec(
             name=name,
             deployments=models,
+            rules=rules,
             budgets=budgets,
             allow_request_endpoints=allow_request_endpoints,
             description=description,
             **options,
         )
-        self._set_up(spec, scorer, seed, clock, provider)
+        if client is None:
+            self._set_up(spec, scorer, seed, clock, provider, **kept)
+            return
+        self._refer(name, client, seed, clock, provider, scorer, **kept)
+        self._save(spec, self._shelf.latest(), True, None)
 
-    def _set_up(self, spec: RouterSpec, scorer: Scorer | None, seed: int | None, clock: Clock, provider: Any) -> None:
-        self.spec = spec
-        self.name = spec.name
-        self._addresses = (None, "router", spec.name, f"router/{spec.name}", f"router_{spec.name}")
-        self.scorer = scorer
-        self.version = 1
-        self._clock = clock
-        self._provider: CataloguedProvider = provider if provider is not None else LitellmProvider()
-        self._policy = with_options(DEFAULT_POLICY, spec)
-        self._fleet = Fleet(clock, spec.budgets, seed)
-        self._random = random.Random(seed)
-        self._lock = threading.RLock()
-        self._stamp: int | None = None
-        self._candidates: tuple[Candidate, ...] = ()
-        self._implicit: dict[str, Candidate] = {}
-        self._selections: LRUCache[tuple[Any, ...], Selection] = LRUCache(256)
-        self._base = Selection()
-        self._scorer_failed = False
-        self._seeded = seed is not None
-        renew_in_child(self)
+    def _set_up(
+        self, spec: RouterSpec, scorer: Scorer | None, seed: int | None, clock: Clock, provider: Any, **kept: Any
+    ) -> None:
+        """A router that lives in memory."""
+        self._name(spec.name)
+        self._home = _home(clock, provider, seed, scorer, History(spec.name, clock, **kept))
+        self._shelf: Shelf = MemoryShelf(spec.name, clock)
+        self._save(spec, 0, True, None)
 
-    def after_fork(self) -> None:
-        """In a forked child: a fresh lock, and (unless a seed was given) other random numbers than the parent's."""
-        self._lock = threading.RLock()
-        if not self._seeded:
-            self._random.seed()
+    def _refer(
+        self,
+        name: str,
+        client: Client | None,
+        seed: int | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+        provider: Any = None,
+        scorer: Scorer | None = None,
+        **kept: Any,
+    ) -> None:
+        """A reference to a saved router. Those of one name in one client share their live state."""
+        from .routers import default_client
+
+        client = client if client is not None else default_client()
+        self._name(router_name(name))
+        self._shelf = client.shelf(name)
+        history = partial(client.history, name, clock, **kept)
+        self._home = client.home(name, lambda: _home(clock, provider, seed, scorer, history()))
+        if scorer is not None:
+            self._home.scorer = scorer
+
+    def _name(self, name: str) -> None:
+        self.name = name
+        self._addresses = (None, "router", name, f"router/{name}", f"router_{name}")
+        self._pinned: int | None = None  # the one version that this object stands for
 
     @classmethod
     def from_spec(
@@ -142,33 +177,182 @@ class Router:
 
     @property
     def clock(self) -> Clock:
-        return self._clock
+        return self._home.clock
 
     @property
     def provider(self) -> CataloguedProvider:
-        return self._provider
+        return self._home.provider
+
+    @property
+    def scorer(self) -> Scorer | None:
+        return self._home.scorer
+
+    @scorer.setter
+    def scorer(self, scorer: Scorer | None) -> None:
+        self._home.scorer = scorer
 
     def __repr__(self) -> str:
-        return f"Router({self.name!r}, {len(self.spec.deployments)} deployments, {len(self.spec.budgets)} budgets)"
+        version = self._home.current
+        if version is None:
+            return f"Router({self.name!r})"
+        spec = version.spec
+        return f"Router({self.name!r}, {len(spec.deployments)} deployments, {len(spec.budgets)} budgets)"
+
+    # -- what it is: versions -----------------------------------------------------------------------------------
+
+    @property
+    def spec(self) -> RouterSpec:
+        """The active version's spec."""
+        return self._active().spec
+
+    @property
+    def version(self) -> int:
+        """The number of the version that calls are routed by."""
+        return self._active().number
+
+    @property
+    def active_version(self) -> int:
+        """The number of the deployed version."""
+        self._active()
+        return self._shelf.active()
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The whole configuration, as plain values; secrets are masked."""
+        return document(self._active().spec, strict=False)
+
+    @property
+    def rules(self) -> list[Rule]:
+        return list(self._active().spec.rules)
+
+    @property
+    def versions(self) -> list[dict[str, Any]]:
+        """Every version, oldest first: ``version, hash, created_at, active, note``."""
+        self._active()
+        return self._shelf.versions()
+
+    @property
+    def description(self) -> str | None:
+        return self._active().spec.description
+
+    def _active(self) -> Version:
+        """The version that a call begins on now."""
+        current = self._home.current
+        if current is not None and self._pinned is None:
+            return current
+        if self._pinned is not None:
+            return self.at(self._pinned)
+        with self._home.lock:
+            if self._home.current is None:
+                self._home.current = self.at(self._shelf.active())
+            return self._home.current
+
+    def pin(self, version: int | None) -> None:
+        """Let this object stand for one version, whichever is deployed; None: for the deployed one again.
+
+        Raises: ResourceNotFoundError where there is none of that number.
+        """
+        if version is not None:
+            self.at(version)
+        self._pinned = version
+
+    def at(self, number: int) -> Version:
+        """One version, made ready.
+
+        Raises: ResourceNotFoundError where there is none of that number.
+        """
+        with self._home.lock:
+            version = self._home.versions.get(number)
+            if version is None:
+                stored = self._shelf.load(number)
+                version = self._home.versions[number] = Version(self._home, number, stored.spec, stored.hash)
+        return version
+
+    def _save(self, spec: RouterSpec, based_on: int, deploy: bool, note: str | None) -> None:
+        with self._home.lock:
+            stored = self._shelf.save(spec, based_on, deploy, note)
+            version = Version(self._home, stored.number, spec, stored.hash)
+            self._home.versions[stored.number] = version
+            self._home.latest = stored.number
+            if deploy:
+                self._home.current = version
+
+    def update(
+        self,
+        rules: Iterable[Rule | Mapping[str, Any]] | None = None,
+        *,
+        deploy: bool = True,
+        note: str | None = None,
+        **changes: Any,
+    ) -> None:
+        """Write a new version: the active one with these settings changed (None takes an option away), and deploy it.
+
+        Raises: SpecError for a bad setting; VersionConflictError where somebody else has written one meanwhile:
+        ``refresh()``, look, and update again.
+        """
+        active = self._active()
+        if rules is not None:
+            changes["rules"] = rules
+        with self._home.lock:
+            if not self._home.latest:
+                self._home.latest = self._shelf.latest()
+            self._save(spec_with(active.spec, changes), self._home.latest, deploy, note)
+
+    def deploy(self, version: int) -> None:
+        """Make this version the active one. Calls in flight finish on the version they began with.
+
+        Raises: ResourceNotFoundError where there is none of that number.
+        """
+        with self._home.lock:
+            made = self.at(version)
+            self._shelf.deploy(version)
+            self._home.current = made
+
+    def delete(self) -> None:
+        """Remove the router with all its versions. Its requests stay in the history."""
+        with self._home.lock:
+            self._shelf.delete()
+            self._home.current, self._home.latest = None, 0
+            self._home.versions.clear()
+
+    def refresh(self) -> None:
+        """Forget what was read: the next use sees what other processes have deployed meanwhile."""
+        with self._home.lock:
+            self._home.current, self._home.latest = None, 0
+
+    def diff(self, old: int, new: int) -> str:
+        """What changed between two versions: one line a change."""
+        return diff(document(self.at(old).spec, strict=False), document(self.at(new).spec, strict=False))
+
+    def export(self, version: int | None = None, format: str = "json") -> str:
+        """A version as JSON or YAML text, which ``client.routers.import_router`` reads; the same bytes every time.
+
+        Raises: SpecError where it holds what no file may (a key that is written out, a function).
+        """
+        made = self._active() if version is None else self.at(version)
+        return export(made.spec, made.number, format)
 
     # -- deciding -----------------------------------------------------------------------------------------------
 
     def route(self, request: Mapping[str, Any] | None = None, /, **keywords: Any) -> RouteResult:
         """Decide without calling anyone. ``request`` holds litellm's keyword arguments (``messages``, ``max_tokens``,
         ``tools``, ``user`` …) and ours (``max_cost``, ``extra``, ``routing`` …); a plain ``{"prompt": …}`` will do.
+        Rules can read every key of it.
 
         Raises: NoCandidateError or BudgetExceededError where nothing may take it; SpecError for bad input.
         """
         if request is not None and not isinstance(request, Mapping):
             raise SpecError(f"route: give litellm's keyword arguments as a mapping, not {shown(request)}")
         data = {**(request or {}), **keywords}
-        if "messages" not in data:
-            data["messages"] = [{"role": "user", "content": str(data.get("prompt", ""))}]
-        data.pop("prompt", None)
-        name = data.pop("model", None)
-        call = self._prepare(name, data, {})
+        kwargs = dict(data)
+        if "messages" not in kwargs:
+            kwargs["messages"] = [{"role": "user", "content": str(kwargs.get("prompt", ""))}]
+        kwargs.pop("prompt", None)
+        name = kwargs.pop("model", None)
+        call = self._prepare(name, kwargs, {}, data=data)
         if not call.todo:
             raise self._nothing(call)
+        call.over("decided")
         return call.result
 
     def _prepare(
@@ -178,34 +362,49 @@ class Router:
         others: Mapping[str, Router],
         prefer: str | None = None,
         defaults: Routing | None = None,
+        data: Mapping[str, Any] | None = None,
     ) -> Call:
-        """Everything up to the first attempt: parse, decide, line the candidates up. ``kwargs`` is ours to change."""
+        """Everything up to the first attempt: parse, decide, line the candidates up. ``kwargs`` is ours to change;
+        ``data`` what rules may read beside it."""
+        version, home = self._active(), self._home
         fallbacks = kwargs.pop("fallbacks") if "fallbacks" in kwargs else None
-        surface = split(kwargs, self.spec.allow_request_endpoints)
+        surface = split(kwargs, version.spec.allow_request_endpoints)
         request = read_request(kwargs, surface.extra)
         # What is sent is what was decided on, whatever the caller does to his messages meanwhile.
         kwargs["messages"] = owned(request.messages)
         if request.tools is not None and "tools" in kwargs:
             kwargs["tools"] = copied(request.tools)
-        layers = self._layers(name, fallbacks, (defaults, surface.options), others, prefer)
+        options = (defaults, surface.options)
+        chosen = None
+        if version.rules is None and fallbacks is None and name in self._addresses:
+            plain = options == (None, None) and prefer is None
+            layers: list[Layer] = [(version, version.policy if plain else _under(version.policy, options, prefer))]
+        else:
+            find = partial(self._addressed, others)
+            asked = prefer if prefer is not None else name
+            asking = Asking(request, options, prefer, asked, data, find, home.random.random)
+            layers, chosen = asking.layers(self._tags(name, fallbacks)), asking.chosen
         first, policy = layers[0]
-        segments = [first._decide(policy, request)]
-        for router, further in layers[1:] if len(layers) > 1 else ():
-            segments.append(router._decide(further, request))
-        now = self._clock.monotonic()
+        segments = [first.decide(policy, request)]
+        for owner, further in layers[1:] if len(layers) > 1 else ():
+            segments.append(owner.decide(further, request))
+        now = home.clock.monotonic()
         deadline = now + (surface.timeout_s if surface.timeout_s is not None else policy.timeout_s)
         call = Call(
             request,
             kwargs,
             policy,
             segments,
-            RouteResult(self.name, self.version, segments),
-            self._clock,
+            RouteResult(self.name, version.number, segments, version.hash, chosen),
+            home.clock,
             now,
             deadline,
-            self._provider.count_tokens,
-            self._random.random,
+            home.provider.count_tokens,
+            home.random.random,
         )
+        call.log, call.keep_answer = home.ended, home.history.log_content
+        if chosen is not None:
+            call.shadows = chosen.shadows
         cap = EXPECTED_OUTPUT_TOKENS if request.cap is None else request.cap
         call.tokens = request.estimate + (cap if cap < EXPECTED_OUTPUT_TOKENS else EXPECTED_OUTPUT_TOKENS)
         if policy.session is not None:
@@ -218,39 +417,21 @@ class Router:
             call.result.output_cap = call.todo[0][-1][3]
         return call
 
-    def _layers(
-        self,
-        name: Any,
-        fallbacks: Any,
-        options: tuple[Routing | None, Routing | None],
-        others: Mapping[str, Router],
-        prefer: str | None,
-    ) -> list[tuple[Router, Policy]]:
-        """One router and policy for every tag of the name (and of litellm's ``fallbacks``)."""
-        if fallbacks is None and name in self._addresses:
-            plain = options == (None, None) and prefer is None
-            return [(self, self._policy if plain else _with_call(self._policy, options, prefer))]
-        layers = []
-        for tag in self._tags(name, fallbacks):
-            router = self._addressed(tag, others)
-            layer = with_tag(router._policy, tag)
-            layers.append((router, _with_call(layer, options, prefer)))
-        return layers
-
-    def _tags(self, name: Any, fallbacks: Any) -> tuple[RouterTag | ModelTag, ...]:
+    def _tags(self, name: Any, fallbacks: Any) -> tuple[Tag, ...]:
+        """The tags of the name (and of litellm's ``fallbacks``)."""
         if name is not None and not isinstance(name, str):
             raise SpecError(f"model: must be a string, not {type(name).__name__}")
-        text = "router" if name is None or name == self.name else name
-        tags = parse_router_string(text).tags if routes(text) else _concrete(text)
+        tags = tags_of("router" if name is None or name == self.name else name)
         if not isinstance(fallbacks, (list, tuple, type(None))):
             raise SpecError(f"fallbacks: must be a list of model names and router strings, not {shown(fallbacks)}")
         for fallback in fallbacks or ():
             if not isinstance(fallback, str):
                 raise SpecError(f"fallbacks: a routed call takes model names and router strings, not {shown(fallback)}")
-            tags += parse_router_string(fallback).tags if routes(fallback) else _concrete(fallback)
+            tags += tags_of(fallback)
         return tags
 
-    def _addressed(self, tag: RouterTag | ModelTag, others: Mapping[str, Router]) -> Router:
+    def _addressed(self, others: Mapping[str, Router], tag: Tag) -> Version:
+        """The version that a tag addresses: of this router, or of one that is installed beside it."""
         if isinstance(tag, ModelTag) or tag.name is None or tag.name == self.name:
             router = self
         elif tag.name in others:
@@ -260,101 +441,24 @@ class Router:
             raise SpecError(
                 f"unknown router {shown(tag.name)}{did_you_mean(tag.name, known)}; known: {', '.join(known)}"
             )
-        if isinstance(tag, RouterTag) and tag.version is not None and tag.version != router.version:
-            raise SpecError(f"router {router.name!r} has no version {tag.version}; its version is {router.version}")
-        return router
-
-    def _admit(self, model: str) -> None:
-        """Take a model that is not listed as an implicit deployment with litellm's defaults. It answers to its name
-        and is no choice of any other call."""
-        model = normalise_model(model)
-        with self._lock:
-            known = (*self.candidates(), *self._implicit.values())
-            if any(matches(candidate, model) for candidate in known):
-                return
-            if len(self._implicit) >= _MOST_IMPLICIT:
-                raise SpecError(f"{_MOST_IMPLICIT} different models were named in calls; list them in the router")
-            (made,) = make_candidates([Deployment(model)], self._provider.facts, len(known))
-            self._implicit[model] = made
+        if not isinstance(tag, RouterTag) or tag.version is None:
+            return router._active()
+        try:
+            return router.at(tag.version)
+        except ResourceNotFoundError as error:
+            raise SpecError(str(error)) from None
 
     def candidates(self) -> tuple[Candidate, ...]:
-        """The deployments with their facts, worked out once for each state of litellm's price map."""
-        if self._provider.stamp() != self._stamp:
-            with self._lock:
-                stamp = self._provider.stamp()
-                if stamp != self._stamp:
-                    self._candidates = make_candidates(self.spec.deployments, self._provider.facts)
-                    self._implicit.clear()
-                    self._selections.clear()
-                    self._base = select(self._candidates, self._policy)
-                    self._fleet.meet(self._candidates)
-                    self._stamp = stamp
-        return self._candidates
+        """The deployments of the active version with their facts."""
+        return self._active().candidates()
 
-    def candidates_for(self, tag: RouterTag | ModelTag) -> tuple[Candidate, ...]:
+    def candidates_for(self, tag: Tag) -> tuple[Candidate, ...]:
         """Those that a router string's filters leave.
 
         Raises: SpecError for names that this router does not know.
         """
-        return self._select(with_tag(self._policy, tag)).candidates
-
-    def _select(self, policy: Policy) -> Selection:
-        candidates = self.candidates()
-        if policy is self._policy:
-            return self._base
-        key = (
-            policy.include_models,
-            policy.include_providers,
-            policy.exclude_models,
-            policy.exclude_providers,
-            policy.max_cost_of_model,
-            policy.min_quality_of_model,
-            policy.base_model,
-            policy.unpriced,
-            policy.assumed_input_cost_per_token,
-            policy.assumed_output_cost_per_token,
-        )
-        with self._lock:
-            selection = self._selections.get(key)
-            if selection is None:
-                named = [normalise_model(name) for names in policy.include_models for name in names]
-                if self.spec.any_model:
-                    for name in named:
-                        self._admit(name)
-                implicit = [c for c in self._implicit.values() if any(matches(c, name) for name in named)]
-                selection = self._selections[key] = select((*candidates, *implicit), policy)
-        return selection
-
-    def _decide(self, policy: Policy, request: Request) -> Segment:
-        fleet = self._fleet
-        at = Situation(policy, request, fleet.snapshot(request.estimate), self._provider.count_tokens)
-        at.random = self._random.random
-        if policy.session is not None:
-            at.sticky = fleet.session(session_key(policy, request))
-        keys: tuple[Any, ...] = ()
-        if fleet.ledger.budgets:
-            keys = fleet.ledger.keys_of(request.keys)
-            at.limit = fleet.ledger.left(keys)
-        pool = self._select(policy)
-        if self.scorer is not None:
-            at.scores = self._score(request)
-        return Segment(fleet, keys, decide(pool, at))
-
-    def _score(self, request: Request) -> Sequence[Score | None] | None:
-        """What the scorer says of all candidates; a scorer that fails is reported once and does without."""
-        scorer = self.scorer
-        assert scorer is not None
-        models = [candidate.deployment.model for candidate in self._candidates]
-        try:
-            given = list(scorer.score(request, models))
-            if len(given) != len(models):
-                raise ValueError(f"a scorer must return one score a model: {len(models)} models, {len(given)} scores")
-            return [_score(value) for value in given]
-        except Exception:
-            if not self._scorer_failed:
-                self._scorer_failed = True
-                log.exception("the scorer of router %r failed; routing goes on without it (said once)", self.name)
-            return None
+        version = self._active()
+        return version.select(layered(version.policy, tag)).candidates
 
     def _nothing(self, call: Call) -> NoCandidateError:
         """The error for a call that nothing may take: BudgetExceededError where money alone stood in the way."""
@@ -363,8 +467,7 @@ class Router:
         error: NoCandidateError | None = None
         if any(rejection.code == "budget" for rejection in rejections):
             segment = next(s for s in call.segments if any(r.code == "budget" for r in s.decision.rejections))
-            assert isinstance(segment.state, Fleet)
-            refusal = segment.state.ledger.refusal(segment.keys)
+            refusal = segment.ledger.refusal(segment.keys)
             if refusal is not None:
                 error = budget_error(refusal, rejected)
         if error is None:
@@ -373,6 +476,7 @@ class Router:
                 what = "models='any': name the models to choose from, e.g. models=['gpt-4o', 'claude-haiku-4-5']"
             error = NoCandidateError(f"router {self.name!r}: {what}", rejected)
         attach(error, call.result)
+        call.over("refused")
         return error
 
     # -- calling ------------------------------------------------------------------------------------------------
@@ -390,38 +494,32 @@ class Router:
     ) -> Any:
         call = self._begin(kwargs, others, prefer, implicit)
         try:
-            flight = run(plan(call), self._provider, self._clock)
-        except Exception as error:
-            attach(error, call.result)
-            _bridge_told(call, "failure")
+            flight = run(plan(call), self._home.provider, self._home.clock)
+        except BaseException as error:
+            failed(call, error)
             raise
         if "litellm_logging_obj" in call.kwargs:
             _bridge_told(call, "success")
-        return hand_over(flight, self._provider)
+        return hand_over(flight, self._home.provider)
 
     async def _acompletion(
         self, kwargs: dict[str, Any], others: Mapping[str, Router], prefer: str | None = None, implicit: bool = False
     ) -> Any:
         call = self._begin(kwargs, others, prefer, implicit)
         try:
-            flight = await arun(plan(call), self._provider, self._clock)
-        except BaseException as error:  # a cancellation carries the record too
-            attach(error, call.result)
-            if isinstance(error, Exception):
-                _bridge_told(call, "failure")
+            flight = await arun(plan(call), self._home.provider, self._home.clock)
+        except BaseException as error:
+            failed(call, error)
             raise
         if "litellm_logging_obj" in call.kwargs:
             _bridge_told(call, "success")
-        return hand_over(flight, self._provider)
+        return hand_over(flight, self._home.provider)
 
     def _begin(self, kwargs: dict[str, Any], others: Mapping[str, Router], prefer: str | None, implicit: bool) -> Call:
         name = kwargs.pop("model", None)
         if implicit and isinstance(name, str):
-            self._admit(name)
-        call = self._prepare(name, kwargs, others, prefer)
-        if not call.todo:
-            raise self._nothing(call)
-        self._fleet.deposit()
+            self._active().admit(name)
+        call = self._ready(self._prepare(name, kwargs, others, prefer))
         if "litellm_logging_obj" in kwargs:
             LATEST.set(call.result)
         return call
@@ -431,10 +529,12 @@ class Router:
 
         Raises: NoCandidateError, BudgetExceededError, SpecError.
         """
-        call = self._prepare(name, kwargs, {}, defaults=defaults)
+        return self._ready(self._prepare(name, kwargs, {}, defaults=defaults))
+
+    def _ready(self, call: Call) -> Call:
         if not call.todo:
             raise self._nothing(call)
-        self._fleet.deposit()
+        self._home.fleet.deposit()
         return call
 
     def wrap(self, function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
@@ -446,17 +546,65 @@ class Router:
             return lambda inner: wrapped(self, inner, options)
         return wrapped(self, function, options)
 
+    # -- what was asked -----------------------------------------------------------------------------------------
+
+    def list_requests(self, limit: int = 100, **filters: Any) -> list[dict[str, Any]]:
+        """Records of requests, newest first. Filters: ``since`` and ``until`` (seconds of the epoch or datetimes),
+        ``model``, ``rule``, ``status``, ``user``.
+
+        Raises: SpecError for a filter that is none.
+        """
+        return self._home.history.find(limit, **filters)
+
+    def get_request(self, request_id: str) -> dict[str, Any]:
+        """The record of one request.
+
+        Raises: ResourceNotFoundError where there is none.
+        """
+        return self._home.history.get(request_id)
+
+    def feedback(self, request_id: str, score: float) -> None:
+        """Attach a judgement (0..1) to a request; a later one replaces it.
+
+        Raises: ResourceNotFoundError where there is no such request; SpecError for a score outside 0..1.
+        """
+        self._home.history.feedback(request_id, score)
+
+    def export_requests(self, path: str | os.PathLike[str], format: str | None = None, **filters: Any) -> int:
+        """Write records to a file, oldest first, as JSON lines or CSV (by the ending, or ``format``); how many."""
+        return self._home.history.export(path, format, **filters)
+
+    def replay(self, requests: Any = None, spec: Any = None, **keywords: Any) -> Replay:
+        """Decide past requests again under another version, without calling anyone. See ``router_plugin.replay``.
+
+        ``requests``: records, a JSONL file of them, or None for the history; ``spec``: a version number, a RouterSpec,
+        a settings mapping, or None for the active version.
+        """
+        from .replay import replay
+
+        return replay(self, requests, spec, **keywords)
+
+    def check(self, sample: Iterable[Mapping[str, Any]] | None = None, **keywords: Any) -> Report:
+        """What is wrong or doubtful in the active version, and which rules a sample of requests meets. See
+        ``router_plugin.check``."""
+        from .check import check
+
+        return check(self, sample, **keywords)
+
     # -- looking ------------------------------------------------------------------------------------------------
 
     def stats(self) -> dict[str, Any]:
         """Deployment name → what has been seen of it: attempts, failures, latencies (ms), state, cost (USD)."""
-        known = (*self.candidates(), *self._implicit.values())
-        names = {candidate.name: candidate.deployment.model for candidate in known}
-        return self._fleet.report(names)
+        names = {candidate.name: candidate.deployment.model for candidate in self._active().everyone()}
+        return self._home.fleet.report(names)
+
+    def shadows(self) -> dict[str, Any]:
+        """Rule name → target → what became of it: runs, answers, failures, drops, cost (USD), latency (ms)."""
+        return self._home.shadows.report()
 
     def budgets(self) -> list[dict[str, Any]]:
         """Every account: ``name, key, limit_usd, settled_usd, reserved_usd, left_usd, resets_at``."""
-        return self._fleet.ledger.report()
+        return self._active().ledger.report()
 
     def explain(self, source: Any) -> str:
         """A decision, response, stream or exception as a table a person can read."""
@@ -466,17 +614,26 @@ class Router:
         return explain(result)
 
 
-def session_key(policy: Policy, request: Request) -> str:
-    """The key of a conversation: what the caller said, or one made of its opening."""
-    return policy.session if isinstance(policy.session, str) else opening_key(request.messages)
+def _home(clock: Clock, provider: Any, seed: int | None, scorer: Scorer | None, history: History) -> Home:
+    return Home(clock, provider if provider is not None else LitellmProvider(), seed, scorer, history, Shadows(clock))
 
 
-def _with_call(policy: Policy, options: tuple[Routing | None, ...], prefer: str | None) -> Policy:
+def _under(policy: Policy, options: tuple[Routing | None, ...], prefer: str | None) -> Policy:
     """``policy`` with the layers of one call."""
+    from dataclasses import replace
+
     for layer in options:
         if layer is not None:
             policy = with_options(policy, layer)
     return policy if prefer is None else replace(policy, prefer=prefer)
+
+
+def failed(call: Call, error: BaseException) -> None:
+    """No answer came of it: the error carries the record (a cancellation too), and the history hears of it."""
+    attach(error, call.result)
+    if isinstance(error, Exception):
+        _bridge_told(call, "failure")
+    call.over("failed" if isinstance(error, Exception) else "cancelled")
 
 
 def _line_up(call: Call) -> None:
@@ -487,20 +644,6 @@ def _line_up(call: Call) -> None:
             if id(ranked[-1][0]) not in call.owners:
                 call.owners[id(ranked[-1][0])] = segment
                 call.todo.append(ranked)
-
-
-def _score(value: Any) -> Score | None:
-    score = value if value is None or isinstance(value, Score) else Score(float(value))
-    tokens = score.output_tokens if score is not None else None
-    if tokens is not None and not 0 <= tokens < 1e9:
-        raise ValueError(f"expected output tokens must be a finite number >= 0, got {tokens!r}")
-    if score is not None and score.quality is not None and not 0.0 <= score.quality <= 1.0:
-        raise ValueError(f"a quality must lie between 0 and 1, got {score.quality!r}")
-    return score
-
-
-def _concrete(name: str) -> tuple[RouterTag | ModelTag, ...]:
-    return (ModelTag(name),)
 
 
 def _bridge_told(call: Call, outcome: str) -> None:

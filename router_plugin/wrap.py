@@ -13,7 +13,7 @@ from .call.streams import hand_over
 from .errors import SpecError
 from .provider.functions import FunctionProvider
 from .redact import shown
-from .result import attach
+from .router import failed
 from .spec.options import Routing
 from .surface import named_arguments
 
@@ -39,10 +39,11 @@ def wrapped(router: Router, function: Callable[..., Any], options: dict[str, Any
         @functools.wraps(function)
         async def asynchronous(*args: Any, **kwargs: Any) -> Any:
             call = router.prepare(*_named(args, kwargs), defaults)
+            call.provider = provider
             try:
                 return hand_over(await arun(plan(call), provider, router.clock), provider)
-            except Exception as error:
-                attach(error, call.result)
+            except BaseException as error:
+                failed(call, error)
                 raise
 
         return asynchronous
@@ -50,10 +51,11 @@ def wrapped(router: Router, function: Callable[..., Any], options: dict[str, Any
     @functools.wraps(function)
     def synchronous(*args: Any, **kwargs: Any) -> Any:
         call = router.prepare(*_named(args, kwargs), defaults)
+        call.provider = provider
         try:
             return hand_over(run(plan(call), provider, router.clock), provider)
-        except Exception as error:
-            attach(error, call.result)
+        except BaseException as error:
+            failed(call, error)
             raise
 
     return synchronous

@@ -41,12 +41,18 @@ class Held(Protocol):
     ledger: Any
 
 
+class Ledger(Protocol):
+    """The money of one router. See ``state.ledger``."""
+
+    def reserve(self, keys: tuple[Any, ...], amount: int, /) -> Any: ...
+    def refusal(self, keys: tuple[Any, ...], /) -> Any: ...
+
+
 class CallState(Protocol):
-    """What carrying out a call needs of a router's state: money, health, headroom, latencies. See ``Fleet``."""
+    """What carrying out a call needs of a router's state: health, headroom, latencies. See ``Fleet``."""
 
     epoch: int  # counts forks: an attempt ends in the process that made it
 
-    def reserve(self, keys: tuple[Any, ...], amount: int, /) -> Any: ...
     def admit(self, name: str, tokens: int, tokens_in: int, stream: bool, panic: bool) -> Ticket | Blocked: ...
     def withdraw(self, ticket: Ticket) -> None: ...
     def began(self, ticket: Ticket) -> None: ...
@@ -66,9 +72,10 @@ class CallState(Protocol):
 
 @dataclass(slots=True)
 class Segment:
-    """One tag of a chain (most calls have one): whose state it runs on, its budget keys, its decision."""
+    """One tag of a chain (most calls have one): whose state and money it runs on, its budget keys, its decision."""
 
     state: CallState
+    ledger: Ledger
     keys: tuple[Any, ...]
     decision: Decision
 
@@ -108,8 +115,21 @@ class Call:
     blocked: list[tuple[float, Segment, Ranked, bool]] = field(default_factory=list)
     failures: list[Failed] = field(default_factory=list)
     refusal: Any = None
+    log: Callable[[Call], None] | None = None  # what wants to hear of its end
+    shadows: Sequence[Any] = ()  # the targets that are asked beside it when it is over
+    provider: Any = None  # who is asked by them, where it is not the router's own
+    answer: str | None = None  # its text, where it is to be kept
+    keep_answer: bool = False
     patience_until: float | None = None  # how long this call may wait for rate limits, all together
     wait_until: float | None = None  # how long this call may wait for a budget, all its attempts together
+
+    def over(self, status: str) -> None:
+        """The call has come to its end: answered, left early, failed, refused or cancelled. The first word counts."""
+        result = self.result
+        if result.status == "running":
+            result.status, result.latency_s = status, self.clock.monotonic() - self.started
+            if self.log is not None:
+                self.log(self)
 
 
 class InFlight:
@@ -177,6 +197,7 @@ class InFlight:
         state.succeeded(self.ticket, latency, self.ttft_s, usage.output_tokens, nano, used)
         if call.session is not None:
             state.keep_session(call.session, name, usage.input_tokens)
+        call.over("answered")
 
     def fail(self, failure: Failed) -> None:
         """It failed: release what was never served, settle what the provider may bill."""

@@ -343,7 +343,7 @@ def _reserve(
     if not segment.keys:
         return None, cap, bound
     while True:
-        held = segment.state.reserve(segment.keys, math.ceil(bound))
+        held = segment.ledger.reserve(segment.keys, math.ceil(bound))
         if held.granted:
             return held, cap, bound
         call.refusal = held

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..errors import RouterError, StreamInterruptedError
 from ..provider.port import Provider
-from ..provider.usage import cut_short, tokens_of_text
+from ..provider.usage import cut_short, output_text, tokens_of_text
 from ..records import Failed, Usage
 from ..redact import redact
 from ..result import attach
@@ -42,6 +42,8 @@ def hand_over(flight: InFlight, provider: Provider) -> Any:
             )
             usage = Usage(call.request.estimate, 0, exact=False)
             nano = flight.price(usage)
+        if call.keep_answer:
+            call.answer = output_text(response)
         flight.finish(nano, usage, False)
     attach(answer, call.result)
     return answer
@@ -82,6 +84,8 @@ class Handover:
             self.guard.ended()
             usage = self._usage()
             free = self.kind.is_free(self.source)
+            if self.flight.call.keep_answer:
+                self.flight.call.answer = self.kind.text(self.source)
             self.flight.finish(0 if free else self.flight.price(usage), usage, True)
 
     def abandon(self, collected: Any = None) -> None:
@@ -93,6 +97,7 @@ class Handover:
             source = self.source if collected is None else collected
             text = self.kind.text(source)
             self.flight.abandon(text, "left early", self._so_far(source, text))
+            self.flight.call.over("left early")
 
     def _so_far(self, source: Any, text: str) -> Usage | None:
         """Usage of a stream that did not end: what the provider reported at its start, and the output received."""
@@ -183,4 +188,5 @@ class Handover:
         reason = redact(reason, self.flight.candidate.deployment.secrets())
         broken = StreamInterruptedError(reason, self.earlier + text, known)
         attach(broken, self.flight.call.result)
+        self.flight.call.over("failed")
         return broken

@@ -68,27 +68,31 @@ def decide(pool: Selection, at: Situation) -> Decision:
     ready = constraints.ready(wanted, at, rejections) if at.snapshot.cooling or at.snapshot.waits else wanted
     fast = constraints.fast_enough(ready, at, rejections) if policy.bounds else ready
     if fast:
-        return Decision(arrange(fast, at), rejections, policy, request)
+        ranking, propensity = arrange(fast, at)
+        return Decision(ranking, rejections, policy, request, (), propensity)
     if wanted:
         # Nothing else is left: first the limits on latency yield, then rests and rate limits too.
         rows = ready or wanted
         kept = {id(row[0]) for row in rows}
         rejections = [one for one in rejections if one.kind != "live" or id(one.candidate) not in kept]
-        return Decision(arrange(rows, at), rejections, policy, request, ("panic",))
+        ranking, propensity = arrange(rows, at)
+        return Decision(ranking, rejections, policy, request, ("panic",), propensity)
     if affordable and policy.on_infeasible != "raise":
         return _infeasible(affordable, rejections, at)
     return Decision([], rejections, policy, request)
 
 
-def arrange(rows: list[Row], at: Situation) -> list[Ranked]:
-    """The ranking: objective first, load among equals, a warm conversation before all."""
-    ranking = rank(rows, at.policy, at.snapshot)
+def arrange(rows: list[Row], at: Situation) -> tuple[list[Ranked], float]:
+    """The ranking (objective first, load among equals, a warm conversation before all), and the probability with which
+    the first was to be first."""
+    ranking, propensity = rank(rows, at.policy, at.snapshot), 1.0
     if at.random is not None and at.snapshot.load and len(ranking) > 1:
-        balance(ranking, at.policy.balance_tolerance, at.snapshot.load, at.random)
+        propensity = balance(ranking, at.policy.balance_tolerance, at.snapshot.load, at.random)
     if at.sticky is not None:
         name = at.sticky[0]
         ranking.sort(key=lambda ranked: ranked[-1][0].name != name)
-    return ranking
+        propensity = 1.0 if ranking[0][-1][0].name == name else propensity
+    return ranking, propensity
 
 
 def warm(rows: list[Row], at: Situation) -> list[Row]:
@@ -180,7 +184,7 @@ def _infeasible(affordable: list[Row], rejections: list[Rejection], at: Situatio
     stays = {"hard", "live"} if ready else {"hard"}
     left = [r for r in rejections if r.kind in stays or id(r.candidate) not in considered]
     waived = (f"on_infeasible={how}", *aside)
-    return Decision(rank(rows, objective, at.snapshot), left, at.policy, at.request, waived, objective)
+    return Decision(rank(rows, objective, at.snapshot), left, at.policy, at.request, waived, 1.0, objective)
 
 
 def objective_name(policy: Policy) -> str:

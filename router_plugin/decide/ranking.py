@@ -39,8 +39,9 @@ def rank(rows: list[Row], policy: Policy, snapshot: Snapshot) -> list[Ranked]:
     return ranking
 
 
-def balance(ranking: list[Ranked], tolerance: float, load: Mapping[str, float], random: Callable[[], float]) -> None:
-    """Of the equals at the top let the less loaded of two, picked at random, stand first (in place).
+def balance(ranking: list[Ranked], tolerance: float, load: Mapping[str, float], random: Callable[[], float]) -> float:
+    """Of the equals at the top let the less loaded of two, picked at random, stand first (in place). Gives the
+    probability with which the one that stands there now was to be picked.
 
     Equals have the same loss and the same expected cost, or lie within ``tolerance`` of the best loss. Idle and
     unmeasured ones stay in the order in which they were listed.
@@ -50,18 +51,22 @@ def balance(ranking: list[Ranked], tolerance: float, load: Mapping[str, float], 
     if tolerance > 0.0:
         equals = next((i for i, one in enumerate(ranking) if one[0] > best[0] + tolerance), len(ranking))
     elif ranking[1][:-2] != best[:-2]:
-        return
+        return 1.0
     else:
         equals = next((i for i, one in enumerate(ranking) if one[:-2] != best[:-2]), len(ranking))
     loads = [load[one[-1][0].name] if one[-1][0].name in load else 0.0 for one in ranking[:equals]]
     if equals < 2 or not any(loads):
-        return
+        return 1.0
     first = int(random() * equals)
     second = (first + 1 + int(random() * (equals - 1))) % equals
     if loads[second] < loads[first] or (loads[second] == loads[first] and second < first):
         first = second
+    beaten, mine = 0, loads[first]
+    for place, other in enumerate(loads):
+        beaten += mine < other or (mine == other and first < place)
     if first:
         ranking.insert(0, ranking.pop(first))
+    return 2.0 * beaten / (equals * (equals - 1))
 
 
 def _losses(rows: list[Row], policy: Policy, snapshot: Snapshot) -> list[float]:

@@ -33,6 +33,8 @@ _LENIENT = {
     "supports_system_messages": cap.SYSTEM,
 }
 _DEAREST = 1e6  # USD for one token: beyond it a figure is a fault of the map (NaN fails every comparison)
+# Names in the map that are patterns of prices: fine-tuned models, and Together's classes of sizes.
+_NO_MODELS = ("ft:", "together-ai-", "fireworks-ai-")
 _CHAT_MODES = (None, "chat", "completion", "responses")
 
 
@@ -49,6 +51,37 @@ def facts_of(deployment: Deployment) -> ModelFacts:
     entry, provider = _entry(deployment)
     facts = _from_entry(entry, provider, deployment.model) if entry is not None else ModelFacts(provider=provider)
     return declared(deployment, facts)
+
+
+_CHAT_MODELS: dict[tuple[str, ...], tuple[int, dict[str, None]]] = {}
+
+
+def chat_models(providers: tuple[str, ...]) -> Mapping[str, None]:
+    """The model strings of these providers' chat models, in the map's order; worked out once a state of the map."""
+    import litellm
+
+    state = stamp()
+    known = _CHAT_MODELS.get(providers)
+    if known is None or known[0] != state:
+        found: dict[str, None] = {}
+        for name, entry in list(litellm.model_cost.items()):
+            provider = entry.get("litellm_provider") if isinstance(entry, Mapping) else None
+            if provider in providers and entry.get("mode") == "chat" and not name.startswith(_NO_MODELS):
+                found[name if name.startswith(f"{provider}/") else f"{provider}/{name}"] = None
+        known = _CHAT_MODELS[providers] = (state, found)
+    return known[1]
+
+
+def deprecation_date(deployment: Deployment) -> str | None:
+    """When the provider retires the model, as ISO 8601; None where the map says nothing."""
+    entry, _ = _entry(deployment)
+    date = entry.get("deprecation_date") if entry is not None else None
+    return date if isinstance(date, str) else None
+
+
+def is_known(deployment: Deployment) -> bool:
+    """Whether litellm's price map has this model."""
+    return _entry(deployment)[0] is not None
 
 
 def _entry(deployment: Deployment) -> tuple[Mapping[str, Any] | None, str]:

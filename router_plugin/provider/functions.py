@@ -53,7 +53,7 @@ class FunctionProvider:
     """Calls ``function(model=…, messages=…, **kwargs)``; ``async def`` functions through ``acall``."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        self._function = function
+        self.function = function
         self.streams = FunctionStreams()
 
     def call(self, attempt: Attempt) -> Answered | Failed:
@@ -64,11 +64,11 @@ class FunctionProvider:
         guard.arm()
         streaming, source = False, None
         try:
-            answer = self._function(**_arguments(attempt))
+            answer = self.function(**_arguments(attempt))
             if inspect.iscoroutine(answer):
                 answer.close()
                 raise SpecError(
-                    f"wrap: {shown(self._function)} returned a coroutine; wrap an async def function around it"
+                    f"wrap: {shown(self.function)} returned a coroutine; wrap an async def function around it"
                 )
             if not is_stream(answer):
                 return _whole(answer, guard)
@@ -108,7 +108,7 @@ class FunctionProvider:
         guard.arm()
         streaming, source = False, None
         try:
-            answer = await self._function(**_arguments(attempt))
+            answer = await self.function(**_arguments(attempt))
             if not hasattr(answer, "__aiter__"):
                 return _whole(answer, guard)
             source, prefix = Source(answer, answer.__aiter__(), []), deque[Any]()

@@ -36,7 +36,7 @@ def load_spec(path: str | os.PathLike[str]) -> RouterSpec:
         )
     try:
         text = file.read_text(encoding="utf-8")
-        data = _parse(file.suffix.lower(), text)
+        data = parse(file.suffix.lower(), text)
         return spec_of(data)
     except SpecError as error:
         raise SpecError(f"{file.name}: {error}") from None
@@ -62,7 +62,11 @@ def spec_of(data: Any) -> RouterSpec:
     return RouterSpec(**data)
 
 
-def _parse(suffix: str, text: str) -> Any:
+def parse(suffix: str, text: str) -> Any:
+    """The values in a text of this kind of file, under the limits of this module.
+
+    Raises: SpecError or ValueError.
+    """
     if suffix == ".json":
         return json.loads(text, object_pairs_hook=_unique)
     if suffix == ".toml":

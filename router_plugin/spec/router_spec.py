@@ -13,16 +13,25 @@ from ..redact import shown
 from .budget import Budget
 from .deployment import Deployment
 from .options import Routing
+from .rules import Rule, parse_rules
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")
 
 
-def _router_name(value: Any) -> str:
+def _name(value: Any) -> str:
     if not isinstance(value, str) or not _NAME.match(value):
         raise ValueError(
             f"must be 1 to 128 letters, digits, '.', '_' or '-' and start with a letter or digit, got {shown(value)}"
         )
     return value
+
+
+def router_name(value: Any) -> str:
+    """Raises: SpecError for what is no name of a router."""
+    try:
+        return _name(value)
+    except ValueError as error:
+        raise SpecError(f"Router: name: {error}") from None
 
 
 def _deployments(value: Any) -> Any:
@@ -71,15 +80,16 @@ def _named_apart(deployments: list[Deployment]) -> tuple[Deployment, ...]:
 
 
 class RouterSpec(Routing):
-    """A router: its name, its deployments, its budgets and the defaults of every routing option.
+    """A router: its name, its deployments, its rules, its budgets and the defaults of every routing option.
 
     ``any_model`` lets a call name any model litellm knows (``Router(…, models="any")``).
     ``allow_request_endpoints`` lets a call bring ``api_base``, ``api_key`` and the like.
     """
 
-    name: Annotated[str, BeforeValidator(_router_name)]
+    name: Annotated[str, BeforeValidator(_name)]
     deployments: Annotated[tuple[Deployment, ...], BeforeValidator(_deployments)] = ()
     any_model: bool = False
+    rules: Annotated[tuple[Rule, ...], BeforeValidator(parse_rules)] = ()
     budgets: Annotated[tuple[Budget, ...], BeforeValidator(_budgets)] = ()
     allow_request_endpoints: bool = False
     description: str | None = Field(default=None, max_length=10_000)

@@ -1,4 +1,4 @@
-"""What has been seen of each deployment: latency, health, headroom, sessions, and the money ledger beside it.
+"""What has been seen of each deployment: latency, health, headroom, sessions; and the books of its money.
 
 One ``Fleet`` a router; the plan knows it as ``CallState``. Reads for deciding are lock-free: a ``Snapshot`` gets maps
 that are replaced, never edited where their keys change. Writes take one short lock; nothing but arithmetic happens
@@ -22,11 +22,10 @@ from ..clock import Clock
 from ..fork import renew_in_child
 from ..records import Blocked, Candidate, Failed, RateWindow, Ticket
 from ..snapshot import NO_WAITS, Snapshot
-from ..spec.budget import Budget
 from .headroom import Headroom
 from .health import Health
 from .latency import Latency
-from .ledger import Ledger
+from .ledger import Books
 from .retry_budget import RetryBudget
 from .sessions import Sessions
 
@@ -75,10 +74,9 @@ class Seen:
 class Fleet:
     """The live state of one router's deployments."""
 
-    def __init__(self, clock: Clock, budgets: Sequence[Budget] = (), seed: int | None = None) -> None:
+    def __init__(self, clock: Clock, seed: int | None = None) -> None:
         self._clock = clock
-        self.ledger = Ledger(budgets, clock)
-        self.reserve = self.ledger.reserve
+        self.books = Books()  # of the ledgers of every version
         self.sessions = Sessions(clock.monotonic)
         self._retries = RetryBudget()
         self.deposit = self._retries.deposit  # for every call that is made
@@ -102,7 +100,7 @@ class Fleet:
         renew_in_child(self)
 
     def meet(self, candidates: Sequence[Candidate]) -> None:
-        """Learn the limits and credentials that deployments declare."""
+        """Learn the limits and credentials that the deployments of a version declare."""
         shared: dict[Any, list[str]] = {}
         models: dict[str, list[str]] = {}
         with self._lock:
@@ -112,13 +110,13 @@ class Fleet:
                 self._limits[name] = (deployment.rpm, deployment.tpm)
                 if deployment.rpm is not None or deployment.tpm is not None:
                     self._limited.add(name)
-                    if name in self._seen:
-                        self._seen[name].headroom.rpm, self._seen[name].headroom.tpm = deployment.rpm, deployment.tpm
+                if name in self._seen:
+                    self._seen[name].headroom.rpm, self._seen[name].headroom.tpm = deployment.rpm, deployment.tpm
                 if deployment.api_key is not None:
                     key = (candidate.provider, deployment.api_base, deployment.api_key.get_secret_value())
                     shared.setdefault(key, []).append(name)
-            self._same_model = {name: tuple(names) for names in models.values() for name in names}
-            self._credentials = {name: tuple(names) for names in shared.values() for name in names}
+            self._same_model |= {name: tuple(names) for names in models.values() for name in names}
+            self._credentials |= {name: tuple(names) for names in shared.values() for name in names}
 
     # -- deciding -----------------------------------------------------------------------------------------------
 
@@ -494,7 +492,7 @@ class Fleet:
         if not self._seeded:
             self._random.seed()
         self.epoch += 1
-        self.ledger.after_fork()
+        self.books.after_fork()
         self._cooling = {}
         for seen in self._seen.values():
             seen.in_flight, seen.health, seen.known_until, seen.waiting = 0, Health(), 0.0, {}

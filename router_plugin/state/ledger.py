@@ -47,7 +47,7 @@ class Reservation:
 
     def __init__(self, ledger: Ledger, accounts: list[Account], amount: int) -> None:
         self.ledger, self.accounts, self.amount, self.open = ledger, accounts, amount, True
-        self.epoch = ledger.epoch
+        self.epoch = ledger.books.epoch
 
 
 def _key(value: Any, path: tuple[str, ...]) -> Key:
@@ -71,19 +71,40 @@ def _key(value: Any, path: tuple[str, ...]) -> Key:
     raise SpecError(f"{'.'.join(path)}: a budget key must be text or a whole number, not {type(value).__name__}")
 
 
-class Ledger:
-    """All budgets of one router."""
+class Books:
+    """What the ledgers of one router's versions share: the lock, and the accounts of every budget there ever was."""
 
-    def __init__(self, budgets: Sequence[Budget], clock: Clock) -> None:
+    def __init__(self) -> None:
+        # Re-entrant: the garbage collector may end a dropped stream's reservation inside any allocation made under it.
+        self.lock = threading.RLock()
+        self.epoch = 0  # counts forks
+        self.accounts: dict[tuple[Any, ...], dict[Key, Account]] = {}
+
+    def of(self, budget: Budget) -> dict[Key, Account]:
+        """The accounts of a budget: of one with this name, window and key, whatever its limit was."""
+        return self.accounts.setdefault((budget.name, budget.per, budget.rolling, budget.key), {})
+
+    def after_fork(self) -> None:
+        """In a forked child: a fresh lock, and none of the parent's reservations (they are the parent's to end)."""
+        self.lock = threading.RLock()
+        self.epoch += 1
+        for accounts in self.accounts.values():
+            for account in accounts.values():
+                account.reserved = 0
+
+
+class Ledger:
+    """All budgets of one version of a router. What was spent under another version counts here too."""
+
+    def __init__(self, budgets: Sequence[Budget], clock: Clock, books: Books | None = None) -> None:
         self.budgets = tuple(budgets)
+        self.books = Books() if books is None else books
         self._paths = tuple(None if b.key is None else tuple(b.key.split(".")) for b in self.budgets)
         self._limits = tuple(to_nano_floor(budget.usd) for budget in self.budgets)
-        self._accounts: tuple[dict[Key, Account], ...] = tuple({} for _ in self.budgets)
+        self._accounts: tuple[dict[Key, Account], ...] = tuple(map(self.books.of, self.budgets))
         self._requiring = any(budget.require_key for budget in self.budgets)
+        self._clock = clock
         self._wall, self._monotonic = clock.wall, clock.monotonic
-        # Re-entrant: the garbage collector may end a dropped stream's reservation inside any allocation made under it.
-        self._lock = threading.RLock()
-        self.epoch = 0  # counts forks
 
     def keys_of(self, request: Mapping[str, Any]) -> tuple[Key, ...]:
         """The account keys of a request, one a budget.
@@ -109,7 +130,7 @@ class Ledger:
     def left(self, keys: tuple[Key, ...]) -> int | None:
         """What is left for these keys in the tightest budget; advice only: ``reserve`` is the guarantee."""
         wall, least = self._wall(), None
-        with self._lock:
+        with self.books.lock:
             for limit, accounts, key in zip(self._limits, self._accounts, keys, strict=True):
                 left = limit
                 if key in accounts:
@@ -128,7 +149,7 @@ class Ledger:
     def reserve(self, keys: tuple[Key, ...], amount: int) -> Reservation | Refusal:
         """Hold ``amount`` in every account of ``keys``, or in none."""
         wall = self._wall()
-        with self._lock:
+        with self.books.lock:
             for index, (accounts, key) in enumerate(zip(self._accounts, keys, strict=True)):
                 account: Account | None
                 if key not in accounts:
@@ -150,8 +171,8 @@ class Ledger:
 
     def end(self, reservation: Reservation, nano: int) -> None:
         """End a reservation with what was spent (0 releases it). The second and later endings do nothing."""
-        with self._lock:
-            if not reservation.open or reservation.epoch != self.epoch:
+        with self.books.lock:
+            if not reservation.open or reservation.epoch != self.books.epoch:
                 return
             reservation.open = False
             for account in reservation.accounts:
@@ -182,10 +203,21 @@ class Ledger:
         resets = account.resets_at(wall, self._monotonic()) if account is not None else None
         return Refusal(self.budgets[index], key, limit, spent, limit - spent, resets)
 
+    def used_fraction(self, name: str, request: Mapping[str, Any]) -> float | None:
+        """What this request's account of a budget has settled and reserved, as a share of the limit (0..1, more after
+        an overrun); None where there is no such budget."""
+        for index, budget in enumerate(self.budgets):
+            if budget.name == name:
+                left = Ledger((budget,), self._clock, self.books)
+                key = left.keys_of(request)
+                limit = self._limits[index]
+                return 1.0 if limit <= 0 else (limit - (left.left(key) or 0)) / limit
+        return None
+
     def refusal(self, keys: tuple[Key, ...]) -> Refusal | None:
         """The budget with least left for these keys, as a refusal; None without budgets."""
         wall, worst = self._wall(), None
-        with self._lock:
+        with self.books.lock:
             for index, key in enumerate(keys):
                 account = self._accounts[index].get(key)
                 if account is None or account.over(wall, self._monotonic):
@@ -198,21 +230,13 @@ class Ledger:
     def report(self) -> list[dict[str, Any]]:
         """Every account that holds anything, and every unused budget, as records of USD."""
         wall, now, rows = self._wall(), self._monotonic(), []
-        with self._lock:
+        with self.books.lock:
             for budget, limit, accounts in zip(self.budgets, self._limits, self._accounts, strict=True):
                 live = {k: a for k, a in accounts.items() if not a.over(wall, self._monotonic) or a.reserved}
                 for key, account in live.items() or [(None, Account(budget, wall, now))]:
                     account.expire(now)
                     rows.append(_record(budget, key, limit, account, account.resets_at(wall, now)))
         return rows
-
-    def after_fork(self) -> None:
-        """In a forked child: a fresh lock, and none of the parent's reservations (they are the parent's to end)."""
-        self._lock = threading.RLock()
-        self.epoch += 1
-        for accounts in self._accounts:
-            for account in accounts.values():
-                account.reserved = 0
 
 
 def _record(budget: Budget, key: Key, limit: int, account: Account, resets: float | None) -> dict[str, Any]:

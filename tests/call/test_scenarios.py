@@ -382,7 +382,7 @@ def test_a_cancelled_call_holds_nothing() -> None:
             await asyncio.Event().wait()
 
     world = World({})
-    world.router._provider = world.provider = Slow(world.clock)
+    world.router._home.provider = world.provider = Slow(world.clock)
 
     async def cancelled() -> None:
         task = asyncio.ensure_future(world.router.acompletion(messages=MESSAGES))
@@ -446,11 +446,11 @@ def test_route_decides_without_calling_anyone_and_dumps_to_json() -> None:
 
 def test_a_budget_may_wait_for_the_reservations_of_others(mode: str) -> None:
     world = World({}, budgets=[Budget(0.00005, name="total", wait_s=1)])
-    held = world.router._fleet.reserve((None,), 45_000)
+    held = world.router._active().ledger.reserve((None,), 45_000)
     sleep = world.clock.sleep
 
     def release_then_sleep(seconds: float) -> None:
-        world.router._fleet.ledger.end(held, 0)
+        world.router._active().ledger.end(held, 0)
         sleep(seconds)
 
     world.clock.sleep = release_then_sleep  # type: ignore[method-assign]
@@ -460,7 +460,7 @@ def test_a_budget_may_wait_for_the_reservations_of_others(mode: str) -> None:
 
 def test_and_refuses_when_they_do_not_come_back_in_time(mode: str) -> None:
     world = World({}, budgets=[Budget(0.00005, name="total", wait_s=1)])
-    world.router._fleet.reserve((None,), 45_000)
+    world.router._active().ledger.reserve((None,), 45_000)
     started = world.clock.monotonic()
     with pytest.raises(BudgetExceededError, match="total"):
         world.call(mode, max_tokens=5)

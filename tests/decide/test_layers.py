@@ -60,7 +60,7 @@ def test_a_guessed_quality_is_no_ground_to_be_left_out_and_none_to_pass_where_un
 
 def test_what_rests_is_not_first_where_soft_bounds_are_set_aside() -> None:
     r = router(made("a", 1), made("b", 2))
-    r._fleet._guess("a", r.clock.monotonic() + 60, "credential")
+    r._home.fleet._guess("a", r.clock.monotonic() + 60, "credential")
     got = r.route({"messages": HI, "routing": {"min_quality": 0.99, "on_infeasible": "cheapest"}})
     assert got.ranking == ["b"]
     assert "cooldown" in got.rejected["a"]
@@ -73,7 +73,7 @@ def test_falling_back_to_a_base_model_needs_one() -> None:
 
 def test_latency_limits_yield_last_and_say_so() -> None:
     r = router(made("a", 1), made("b", 2))
-    r._fleet._ttft.update(a=900.0, b=800.0)
+    r._home.fleet._ttft.update(a=900.0, b=800.0)
     got = r.route({"messages": HI, "routing": {"max_ttft_ms": 100}})
     assert got.ranking == ["a", "b"]
     assert got.waived == ["panic"]

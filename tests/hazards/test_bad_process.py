@@ -218,7 +218,7 @@ def test_a_fork_while_another_thread_is_at_work_does_not_hang_the_child(lock: st
 
             held: Any = plugin._HOST._lock
         else:
-            held = r._lock if lock == "deciding" else r._fleet.ledger._lock
+            held = r._home.lock if lock == "deciding" else r._home.fleet.books.lock
         with held:
             inside.set()
             leave.wait(20)

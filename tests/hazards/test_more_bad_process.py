@@ -85,9 +85,11 @@ def test_a_fork_while_another_thread_holds_a_lock_does_not_hang_the_child(p: Loo
     p.model("m", "fine")
     r = router(p)
     ask("sync", r, timeout=5).answered()
-    records = [thing for thing in vars(result).values() if isinstance(getattr(thing, "_lock", None), type(r._lock))]
+    records = [
+        thing for thing in vars(result).values() if isinstance(getattr(thing, "_lock", None), type(r._home.lock))
+    ]
     held: Any = {
-        "the fleet": r._fleet._lock,
+        "the fleet": r._home.fleet._lock,
         "the tap": tap.TAP._lock,
         "the watchdog": guard.WATCHDOG._ready,
         "records": records[0]._lock,
@@ -256,7 +258,7 @@ def test_cancelled_at_every_await_of_a_real_stream_that_moves_on(p: LoopbackProv
     r = router(p, "m", "n", usd=100, midstream=midstream)
 
     async def call() -> None:
-        r._fleet._cooling = {}
+        r._home.fleet._cooling = {}
         async for _ in await r.acompletion(messages=HI, max_tokens=50, stream=True, timeout=5):
             await asyncio.sleep(0)
 

@@ -137,8 +137,8 @@ def test_a_spent_retry_budget_asks_no_deployment_twice_and_still_moves_on(mode: 
     clock = FakeClock()
     oops = litellm.InternalServerError("oops", "openai", "m")
     r, provider = scripted(clock, "m", "n", script={"m": [oops, Says("again")], "n": [Says("next")]})
-    r._fleet._retries.tokens = 0.0
-    r._fleet._retries.take("fault", clock.monotonic())  # this second's free one
+    r._home.fleet._retries.tokens = 0.0
+    r._home.fleet._retries.take("fault", clock.monotonic())  # this second's free one
     assert ask(mode, r).answered() == "next"
     assert [name for name, _ in provider.calls] == ["m", "n"], "another deployment is no load on what failed"
 
@@ -148,7 +148,7 @@ def test_a_spent_retry_budget_lets_one_call_a_second_retry(mode: str) -> None:
     clock = FakeClock()
     oops = litellm.InternalServerError("oops", "openai", "m")
     r, provider = scripted(clock, script={"m": [oops, Says("again"), oops, oops, Says("again")]})
-    r._fleet._retries.tokens = -100.0
+    r._home.fleet._retries.tokens = -100.0
     assert ask(mode, r).answered() == "again"
     ask(mode, r).raises(litellm.InternalServerError)
     assert len(provider.calls) == 3

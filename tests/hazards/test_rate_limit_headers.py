@@ -169,7 +169,7 @@ def test_429_over_and_over_ejects_nobody(p: LoopbackProvider, wire: str, mode: s
     p.model("n", "fine")
     r = router(p, "m", "n", wire=wire)
     for _ in range(8):
-        r._fleet._cooling = {}  # its rest is over
+        r._home.fleet._cooling = {}  # its rest is over
         assert ask(mode, r, timeout=5, max_tokens=50).answered() == "fine"
     assert p.calls("m") > 5
     assert r.stats()["m"]["ejections"] == 0

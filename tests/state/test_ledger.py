@@ -179,7 +179,7 @@ def test_a_forked_child_holds_none_of_the_parents_reservations() -> None:
     ledger = Ledger([Budget(1)], FakeClock())
     held = ledger.reserve((None,), DOLLAR)
     assert isinstance(held, Reservation)
-    ledger.after_fork()
+    ledger.books.after_fork()
     ledger.end(held, DOLLAR)  # the parent's to settle, not the child's
     assert ledger.report()[0]["settled_usd"] == 0
     assert ledger.report()[0]["reserved_usd"] == 0

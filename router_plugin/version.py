@@ -1,0 +1,227 @@
+"""One version of a router, made ready for deciding; and what all versions of a router share.
+
+A spec is swapped, never edited: a ``Version`` does not change once it is made (what it works out from litellm's price
+map apart), and a router's active one is replaced by one assignment. A call stays with the version that it began with.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from cachetools import LRUCache
+
+from .call.inflight import Call, Segment
+from .clock import Clock
+from .decide.decision import Situation, decide
+from .decide.pool import Selection, make_candidates, matches, select
+from .decide.request import opening_key
+from .decide.rules import CompiledRules, compile_rules
+from .errors import SpecError
+from .fork import renew_in_child
+from .provider.port import CataloguedProvider
+from .records import Candidate, Request
+from .snapshot import Score, Scorer
+from .spec.deployment import Deployment, normalise_model
+from .spec.policy import DEFAULT_POLICY, Policy, with_options, with_tag
+from .spec.router_spec import RouterSpec
+from .spec.strings import ModelTag, RouterTag, parse_router_string, routes
+from .state.fleet import Fleet
+from .state.ledger import Ledger
+
+if TYPE_CHECKING:
+    from .history import History
+    from .shadow import Shadows
+
+log = logging.getLogger("router_plugin")
+_MOST_IMPLICIT = 1_000
+Tag = RouterTag | ModelTag
+
+
+class Home:
+    """What outlives a router's versions: its live state, its record of requests, its random numbers."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        provider: CataloguedProvider,
+        seed: int | None,
+        scorer: Scorer | None,
+        history: History,
+        shadows: Shadows,
+    ) -> None:
+        self.clock, self.provider, self.scorer = clock, provider, scorer
+        self.fleet = Fleet(clock, seed)
+        self.random = random.Random(seed)
+        self.lock = threading.RLock()
+        self.current: Version | None = None
+        self.latest = 0  # the highest version that is known of; 0: not looked yet
+        self.versions: LRUCache[int, Version] = LRUCache(16)
+        self.history, self.shadows = history, shadows
+        self._seeded = seed is not None
+        self._scorer_failed = False
+        renew_in_child(self)
+
+    def after_fork(self) -> None:
+        """In a forked child: a fresh lock, and (unless a seed was given) other random numbers than the parent's."""
+        self.lock = threading.RLock()
+        if not self._seeded:
+            self.random.seed()
+
+    def ended(self, call: Call) -> None:
+        """A call has come to its end: it is recorded, and what only shadows it begins."""
+        if call.shadows and call.result.status in ("answered", "left early", "failed"):
+            self.shadows.start(call, self)
+        self.history.add(call)
+
+    def score(self, request: Request, candidates: Sequence[Candidate], name: str) -> Sequence[Score | None] | None:
+        """What the scorer says of all candidates; a scorer that fails is reported once and does without."""
+        scorer = self.scorer
+        if scorer is None:
+            return None
+        models = [candidate.deployment.model for candidate in candidates]
+        try:
+            given = list(scorer.score(request, models))
+            if len(given) != len(models):
+                raise ValueError(f"a scorer must return one score a model: {len(models)} models, {len(given)} scores")
+            return [_score(value) for value in given]
+        except Exception:
+            if not self._scorer_failed:
+                self._scorer_failed = True
+                log.exception("the scorer of router %r failed; routing goes on without it (said once)", name)
+            return None
+
+
+class Version:
+    """A spec with its number, hash, policy, rules, ledger, and the candidates that litellm's price map makes of it."""
+
+    def __init__(self, home: Home, number: int, spec: RouterSpec, digest: str) -> None:
+        self.home, self.number, self.spec, self.hash = home, number, spec, digest
+        self.policy = with_options(DEFAULT_POLICY, spec)
+        self.rules: CompiledRules | None = compile_rules(spec.rules) if spec.rules else None
+        self.ledger = Ledger(spec.budgets, home.clock, home.fleet.books)
+        self.target_tags = {t.model_name: tags_of(t.model_name) for rule in spec.rules for t in rule.targets}
+        self._stamp: int | None = None
+        self._candidates: tuple[Candidate, ...] = ()
+        self._implicit: dict[str, Candidate] = {}
+        self._selections: LRUCache[tuple[Any, ...], Selection] = LRUCache(256)
+        self._base = Selection()
+
+    @property
+    def name(self) -> str:
+        return self.spec.name
+
+    def everyone(self) -> tuple[Candidate, ...]:
+        """The listed deployments, and those that only rules and calls have named."""
+        return (*self.candidates(), *self._implicit.values())
+
+    def candidates(self) -> tuple[Candidate, ...]:
+        """The deployments with their facts, worked out once for each state of litellm's price map."""
+        provider = self.home.provider
+        if provider.stamp() != self._stamp:
+            with self.home.lock:
+                stamp = provider.stamp()
+                if stamp != self._stamp:
+                    self._candidates = make_candidates(self.spec.deployments, provider.facts)
+                    self._implicit.clear()
+                    self._selections.clear()
+                    self._base = select(self._candidates, self.policy)
+                    self.home.fleet.meet(self._candidates)
+                    self._stamp = stamp
+        return self._candidates
+
+    def admit(self, model: str) -> None:
+        """Take a model that is not listed as an implicit deployment with litellm's defaults. It answers to its name
+        and is no choice of any other call."""
+        model = normalise_model(model)
+        with self.home.lock:
+            known = self.everyone()
+            if any(matches(candidate, model) for candidate in known):
+                return
+            if len(self._implicit) >= _MOST_IMPLICIT:
+                raise SpecError(f"{_MOST_IMPLICIT} different models were named in calls; list them in the router")
+            (made,) = make_candidates([Deployment(model)], self.home.provider.facts, len(known))
+            self._implicit[model] = made
+
+    def select(self, policy: Policy) -> Selection:
+        """The candidates that a policy's names leave.
+
+        Raises: SpecError for names that this router does not know.
+        """
+        candidates = self.candidates()
+        if policy is self.policy:
+            return self._base
+        key = (
+            policy.include_models,
+            policy.include_providers,
+            policy.exclude_models,
+            policy.exclude_providers,
+            policy.max_cost_of_model,
+            policy.min_quality_of_model,
+            policy.base_model,
+            policy.unpriced,
+            policy.assumed_input_cost_per_token,
+            policy.assumed_output_cost_per_token,
+        )
+        with self.home.lock:
+            selection = self._selections.get(key)
+            if selection is None:
+                named = [normalise_model(name) for names in policy.include_models for name in names]
+                if self.spec.any_model:
+                    for name in named:
+                        self.admit(name)
+                implicit = [c for c in self._implicit.values() if any(matches(c, name) for name in named)]
+                selection = self._selections[key] = select((*candidates, *implicit), policy)
+        return selection
+
+    def decide(
+        self, policy: Policy, request: Request, fleet: Fleet | None = None, money: Ledger | None = None
+    ) -> Segment:
+        """One tag's decision, on the live state and the budgets of the router, or on others."""
+        home = self.home
+        state, ledger = fleet or home.fleet, money or self.ledger
+        at = Situation(policy, request, state.snapshot(request.estimate), home.provider.count_tokens)
+        at.random = home.random.random
+        if policy.session is not None:
+            at.sticky = state.session(session_key(policy, request))
+        keys: tuple[Any, ...] = ()
+        if ledger.budgets:
+            keys = ledger.keys_of(request.keys)
+            at.limit = ledger.left(keys)
+        pool = self.select(policy)
+        if home.scorer is not None:
+            at.scores = home.score(request, self._candidates, self.name)
+        return Segment(state, ledger, keys, decide(pool, at))
+
+
+def tags_of(name: str) -> tuple[Tag, ...]:
+    """What a model name or router string stands for, in order of fallback."""
+    return parse_router_string(name).tags if routes(name) else (ModelTag(name),)
+
+
+def plain_name(tag: ModelTag) -> str:
+    """litellm's spelling of a concrete tag (``model@provider`` is Unify's)."""
+    return f"{tag.provider}/{tag.model}" if tag.provider else tag.model
+
+
+def session_key(policy: Policy, request: Request) -> str:
+    """The key of a conversation: what the caller said, or one made of its opening."""
+    return policy.session if isinstance(policy.session, str) else opening_key(request.messages)
+
+
+def layered(policy: Policy, tag: Tag, target: Tag | None = None) -> Policy:
+    """``policy`` under the layers of a rule's target and of the tag that was asked for, which is nearer to the call."""
+    return with_tag(policy if target is None else with_tag(policy, target), tag)
+
+
+def _score(value: Any) -> Score | None:
+    score = value if value is None or isinstance(value, Score) else Score(float(value))
+    tokens = score.output_tokens if score is not None else None
+    if tokens is not None and not 0 <= tokens < 1e9:
+        raise ValueError(f"expected output tokens must be a finite number >= 0, got {tokens!r}")
+    if score is not None and score.quality is not None and not 0.0 <= score.quality <= 1.0:
+        raise ValueError(f"a quality must lie between 0 and 1, got {score.quality!r}")
+    return score

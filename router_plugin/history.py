@@ -1,10 +1,11 @@
 """What was asked: one record a call, made and written by a thread of its own, off the hot path.
 
-Rule: the end of a call puts the call into a queue and does nothing else. A writer thread (one a process, started when
-it is first needed) makes the records, twice a second at most, and keeps them in a bounded ring in memory, or writes
-them to the store's file in one transaction a batch. Reading writes what is waiting first; so does the end of the
-interpreter. Prompts and answers are kept only where ``log_content`` asks for it, and pass the caller's ``redaction``
-first; keys and headers never: a record is made of an allow-list of fields.
+Rule: the end of a call puts the call, without its content, into a queue and does nothing else. In memory that queue is
+a bounded ring, and a record is made when somebody reads it. Of a store, a writer thread (one a process, started when it
+is first needed) makes the records, twice a second at most, and writes them to the file in one transaction a batch;
+reading writes what is waiting first, and so does the end of the interpreter. Prompts and answers are kept only where
+``log_content`` asks for it, and pass the caller's ``redaction`` first; keys and headers never: a record is made of an
+allow-list of fields.
 
 A queue that is not emptied (the file is locked, the disk full) is bounded too: what comes then is counted in
 ``dropped`` and said once. Statistics may be dropped; the money ledger is elsewhere and forgets nothing.
@@ -22,7 +23,7 @@ import threading
 import weakref
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import fields
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,7 @@ from .call.inflight import Call
 from .clock import Clock
 from .errors import ResourceNotFoundError, RouterError, SpecError, did_you_mean
 from .fork import renew_in_child
+from .records import AttemptRecord
 from .redact import redact, shown
 from .spec.capability import names_of
 
@@ -42,6 +44,7 @@ ROWS_IN_MEMORY, ROWS_IN_FILE = 1_000, 100_000
 _MOST_WAITING = 10_000
 _PAUSE_S = 0.5
 _LONGEST_EXTRA = 20_000  # characters of ``extra`` as JSON
+_ATTEMPT = tuple(field.name for field in fields(AttemptRecord))
 _FILTERS = ("since", "until", "model", "rule", "status", "user")
 Record = dict[str, Any]
 
@@ -79,6 +82,14 @@ class History:
 
     def add(self, call: Call) -> None:
         """Take a call that is over."""
+        if not self.log_content and not call.shadows:
+            call.kwargs = {}
+            call.request.messages, call.request.tools = (), None
+        if self._database is None:
+            self._waiting.append((call, self._clock.wall()))
+            if len(self._waiting) > self.rows:
+                self._waiting.popleft()
+            return
         if len(self._waiting) >= _MOST_WAITING:
             self.dropped += 1
             self._warn(f"requests of router {self.router!r} come faster than they can be recorded; some are left out")
@@ -165,7 +176,7 @@ class History:
             column = {"since": "created_at >= ?", "until": "created_at < ?"}.get(name, f"{name} = ?")
             where, values = f"{where} AND {column}", [*values, value]
         sql = f"SELECT record FROM requests WHERE {where} ORDER BY created_at DESC, id DESC LIMIT {limit}"
-        return [json.loads(text) for (text,) in self._database.read(sql, *values)]
+        return [_unpacked(text) for (text,) in self._database.read(sql, *values)]
 
     def get(self, request_id: str) -> Record:
         self.flush()
@@ -176,7 +187,7 @@ class History:
             rows = self._database.read(
                 "SELECT record FROM requests WHERE id = ? AND router = ?", request_id, self.router
             )
-            found = json.loads(rows[0][0]) if rows else None
+            found = _unpacked(rows[0][0]) if rows else None
         if found is None:
             raise ResourceNotFoundError(f"router {self.router!r} has no request {shown(request_id)} in its history")
         return dict(found)
@@ -198,7 +209,7 @@ class History:
         if self._database is None:
             self._ring[record["request_id"]] = record
             return
-        text = _json(record)
+        text = _packed(record)
         self._database.write(
             lambda connection: connection.execute(
                 "UPDATE requests SET record = ? WHERE id = ?", (text, record["request_id"])
@@ -228,7 +239,8 @@ def record_of(call: Call, ended: float) -> Record:
     result, request = call.result, call.request
     last = result.attempts[-1] if result.attempts else None
     created = ended - (result.latency_s or 0.0)
-    rule, targets = result.matched_rule, result.selected_targets
+    rule, targets, candidates = result.matched_rule, result.selected_targets, result.candidates()
+    served = result.status not in ("refused", "failed")
     tokens_in = [a.input_tokens for a in result.attempts if a.input_tokens is not None]
     tokens_out = [a.output_tokens for a in result.attempts if a.output_tokens is not None]
     ttft = last.ttft_ms if last is not None and last.outcome == "answered" else None
@@ -240,17 +252,17 @@ def record_of(call: Call, ended: float) -> Record:
         "hash": result.hash,
         "matched_rule": rule.name if rule is not None else None,
         "selected_target": targets[0].model_name if targets else None,
-        "deployment": result.deployment if result.status not in ("refused", "failed") else None,
-        "model": result.model if result.status not in ("refused", "failed") else None,
+        "deployment": result.deployment if served else None,
+        "model": result.model if served else None,
         "status": result.status,
-        "ranking": result.ranking,
+        "ranking": [one[0] for one in candidates],
         "rejected": result.rejected,
-        "scores": result.scores,
-        "qualities": result.qualities,
+        "scores": {one[0]: one[1] for one in candidates},
+        "qualities": {one[0]: one[2] for one in candidates},
         "propensity": result.propensity,
         "objective": result.objective,
         "waived": result.waived,
-        "attempts": [asdict(attempt) for attempt in result.attempts],
+        "attempts": [{name: getattr(attempt, name) for name in _ATTEMPT} for attempt in result.attempts],
         "input_tokens": sum(tokens_in) if tokens_in else None,
         "output_tokens": sum(tokens_out) if tokens_out else None,
         "cost_usd": result.cost_usd,
@@ -280,8 +292,29 @@ def _row(record: Record) -> tuple[Any, ...]:
         record["matched_rule"],
         record["model"],
         None if record["user"] is None else str(record["user"]),
-        _json(record),
+        _packed(record),
     )
+
+
+def _packed(record: Record) -> str:
+    """A record as it lies in the file: names of candidates once, figures to six digits."""
+    kept = {name: value for name, value in record.items() if name not in ("ranking", "scores", "qualities", "router")}
+    scores, qualities = record["scores"], record["qualities"]
+    kept["candidates"] = [
+        [name, None if scores[name] is None else float(f"{scores[name]:.6g}"), float(f"{qualities[name]:.6g}")]
+        for name in record["ranking"]
+    ]
+    kept["router"] = record["router"]
+    return _json(kept)
+
+
+def _unpacked(text: str) -> Record:
+    record: Record = json.loads(text)
+    candidates = record.pop("candidates")
+    record["ranking"] = [one[0] for one in candidates]
+    record["scores"] = {one[0]: one[1] for one in candidates}
+    record["qualities"] = {one[0]: one[2] for one in candidates}
+    return record
 
 
 def _checked(filters: Mapping[str, Any]) -> dict[str, Any]:

@@ -152,6 +152,19 @@ class RouteResult:
     def _first(self) -> Any:
         return next((decision.ranking[0][-1] for decision in self._decisions if decision.ranking), None)
 
+    def candidates(self) -> list[tuple[str, float | None, float]]:
+        """(name, score, predicted quality) of everything in the ranking, best first."""
+        found: dict[str, tuple[str, float | None, float]] = {}
+        for decision in self._decisions:
+            for ranked in decision.ranking:
+                row = ranked[-1]
+                name = row[0].name
+                if name not in found:
+                    loss = ranked[0]
+                    score = None if loss == math.inf or loss == -math.inf else -loss
+                    found[name] = (name, score, row[0].guess if row[4] is None else row[4])
+        return list(found.values())
+
     @property
     def ranking(self) -> list[str]:
         names = (ranked[-1][0].name for decision in self._decisions for ranked in decision.ranking)

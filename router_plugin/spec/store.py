@@ -37,7 +37,7 @@ CREATE TABLE IF NOT EXISTS versions (
 CREATE TABLE IF NOT EXISTS requests (
   id TEXT PRIMARY KEY, router TEXT NOT NULL, created_at REAL NOT NULL, status TEXT, rule TEXT, model TEXT, user TEXT,
   record TEXT NOT NULL
-) WITHOUT ROWID;
+);
 CREATE INDEX IF NOT EXISTS requests_by_time ON requests (router, created_at);
 """
 T = TypeVar("T")

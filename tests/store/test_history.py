@@ -187,9 +187,7 @@ def test_content_is_kept_where_it_is_asked_for_and_redacted_by_the_callers_hook(
     def hide(value: Any) -> Any:
         return json.loads(json.dumps(value).replace("elephant", "[animal]"))
 
-    router, _, _ = made(
-        tmp_path, stored, {"a": [Reply("an elephant and a giraffe")]}, log_content=True, redaction=hide
-    )
+    router, _, _ = made(tmp_path, stored, {"a": [Reply("an elephant and a giraffe")]}, log_content=True, redaction=hide)
     answer = router.completion(messages=HI, stream=stream)
     for _ in answer if stream else ():
         pass
@@ -274,7 +272,7 @@ def test_a_file_that_cannot_be_written_costs_no_call_and_is_said_once(
 
 def test_a_queue_that_nobody_empties_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(history_module, "_MOST_WAITING", 3)
-    router, _, _ = made(tmp_path, False)
+    router, _, _ = made(tmp_path, True)
     with router._home.history._lock:
         threads = [threading.Thread(target=lambda: router.completion(messages=HI)) for _ in range(6)]
         for thread in threads:
@@ -305,9 +303,8 @@ def test_several_processes_write_into_one_file(tmp_path: Path) -> None:
     assert [len(router.list_requests(limit=500, user=who)) for who in ("one", "two", "three")] == [100, 100, 100]
 
 
-def test_a_record_holds_no_prompt_in_memory_after_it_is_made(tmp_path: Path) -> None:
+def test_what_waits_to_be_recorded_holds_no_prompt(tmp_path: Path) -> None:
     router, _, _ = made(tmp_path, False)
-    messages = [{"role": "user", "content": "x" * 100}]
-    router.completion(messages=messages)
-    router.list_requests()
-    assert not router._home.history._waiting
+    router.completion(messages=HI, tools=[{"type": "function", "function": {"name": PROMPT}}])
+    ((call, _),) = router._home.history._waiting
+    assert PROMPT not in repr(call)

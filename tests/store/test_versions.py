@@ -124,7 +124,9 @@ def test_of_two_writers_one_wins_and_the_other_is_told(client: Client) -> None:
 
 def test_versions_are_addressed_by_name(client: Client) -> None:
     clock = FakeClock()
-    router = made(client=client, clock=clock, provider=ScriptedProvider(clock), models=[Deployment("openai/a", **PRICE)])
+    router = made(
+        client=client, clock=clock, provider=ScriptedProvider(clock), models=[Deployment("openai/a", **PRICE)]
+    )
     router.update(models=[Deployment("openai/b", **PRICE)])
     served = [RouteResult.of(router.completion(model=m, messages=HI)) for m in ("router", "router/support/versions/1")]
     assert [result.model for result in served if result] == ["openai/b", "openai/a"]
@@ -370,9 +372,13 @@ def test_a_full_disk_loses_nothing_that_was_written(client: Client) -> None:
     assert connection is not None
     (pages,) = connection.execute("PRAGMA page_count").fetchone()
     connection.execute(f"PRAGMA max_page_count = {pages}")
-    with pytest.raises(StoreError, match="full"):
+
+    def fill() -> None:
         for n in range(200):
             router.update(description="x" * 9_000 + str(n))
+
+    with pytest.raises(StoreError, match="full"):
+        fill()
     kept = router.versions
     fresh = Router("support", client=Client(client.path))
     assert fresh.versions == kept

@@ -5,8 +5,9 @@ The map::
     errors.py     what is raised, as a tree                   redact.py  what is secret is said nowhere
     records.py    frozen values that flow through a call      clock.py, money.py  time, and nano-dollars
     fork.py       what a forked child makes anew
-    spec/         what a router is: deployments, budgets, options, router strings, files
-    decide/       which deployment: pure functions; decision.py reads as the data flow
+    spec/         what a router is: deployments, rules, budgets, options, router strings, files, foreign
+                  configurations; documents and the store of versions (SQLite)
+    decide/       which deployment: pure functions; rules.py matches, decision.py reads as the data flow
     snapshot.py   the live figures and scores that deciding reads
     state/        what we have seen: latency, health, headroom, sessions, ledger (money); fleet.py owns the lock
     call/         carrying it out: plan.py (the attempt loop, sans-io), drivers.py, streams.py, verdict.py
@@ -14,7 +15,14 @@ The map::
     checks.py     answers that are not wanted: functions of the response
     surface.py    a call's keyword arguments, split into ours and the provider's
     result.py     RouteResult, the record of a call            explain.py  the same for people
+    version.py    one version made ready, and what versions share (live state, money)
+    layers.py     which versions and policies a name stands for; call_fields.py  what rules read of a call
+    shadow.py     targets that are asked beside the answer     history.py  one record a call, off the hot path
+    shelf.py      where versions are kept                      models.py  sets of litellm's models
     router.py     Router, the façade                           wrap.py  the decorator for other clients
+    routers.py    Client and RoutersClient, the collection
+    check/        what is doubtful in a spec                   replay/  past requests under another version
+    cli/          the command router-plugin
     plugin.py     install(): the one door by which litellm calls us
     testing/      fake clock, scripted provider, loopback provider: for our tests and for users'
 

@@ -272,6 +272,9 @@ def record_of(call: Call, ended: float) -> Record:
         "user": _user(request.keys.get("user")),
         "extra": _extra(request.keys.get("extra")),
         "shadows": list(result.shadows),
+        "rule_trace": result.rule_trace,
+        "output_cap": result.output_cap,
+        "notes": result.notes,
         "request": {
             "input_tokens": request.estimate,
             "input_tokens_upper": min(request.upper, 1 << 53),

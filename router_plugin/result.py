@@ -256,6 +256,7 @@ class RouteResult:
             "ranking": self.ranking,
             "rejected": self.rejected,
             "scores": self.scores,
+            "qualities": self.qualities,
             "matched_rule": getattr(rule, "name", None),
             "rule_trace": self.rule_trace,
             "propensity": self.propensity,

@@ -285,7 +285,8 @@ class Router:
         note: str | None = None,
         **changes: Any,
     ) -> None:
-        """Write a new version: the active one with these settings changed (None takes an option away), and deploy it.
+        """Write a new version: the active one with these settings changed, and deploy it. None takes an option away;
+        ``rules=[]`` takes the rules away.
 
         Raises: SpecError for a bad setting; VersionConflictError where somebody else has written one meanwhile:
         ``refresh()``, look, and update again.

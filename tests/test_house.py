@@ -48,6 +48,7 @@ RANK |= {
     "capabilities": 8,
     "testing": 8,
     "plugin": 9,
+    "cli": 9,
 }
 APART = [
     ("decide", "state"),

@@ -9,7 +9,6 @@ named by module and name.
 from __future__ import annotations
 
 import hashlib
-import importlib
 import json
 import re
 from collections.abc import Mapping
@@ -17,19 +16,18 @@ from dataclasses import asdict
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from ..errors import SpecError
+from ..errors import SpecError, did_you_mean
 from ..redact import MASK, redact, shown
 from .budget import Budget
 from .deployment import Deployment
-from .files import parse, spec_of
+from .files import SETTINGS, parse, spec_of
+from .options import condition_of
 from .router_spec import RouterSpec
 from .rules import dump_rule
 from .strings import Weights
 
 _SECRET_NAME = re.compile(r"(?i)key|token|secret|passw|authorization|credential|signature|cookie")
 _ENVIRONMENT = "os.environ/"
-# Where conditions of fallback_on may come from when a document is read.
-_CONDITIONS = ("litellm", "openai", "builtins", "router_plugin")
 
 
 def document(spec: RouterSpec, strict: bool = True) -> dict[str, Any]:
@@ -61,10 +59,7 @@ def spec_of_document(data: Mapping[str, Any]) -> RouterSpec:
 
     Raises: SpecError naming the field and what would be right.
     """
-    data = dict(data)
-    if isinstance(data.get("fallback_on"), list):
-        data["fallback_on"] = [_resolved(one) for one in data["fallback_on"]]
-    return spec_of(data)
+    return spec_of(dict(data))
 
 
 def spec_with(spec: RouterSpec, changes: Mapping[str, Any]) -> RouterSpec:
@@ -74,6 +69,9 @@ def spec_with(spec: RouterSpec, changes: Mapping[str, Any]) -> RouterSpec:
     """
     if changes.get("name", spec.name) != spec.name:
         raise SpecError(f"name: a router keeps its name; this one is {spec.name!r}")
+    for name in changes:
+        if name not in SETTINGS | {"deployments"}:
+            raise SpecError(f"unknown setting {shown(name)}{did_you_mean(name, SETTINGS)}")
     data = {name: getattr(spec, name) for name in spec.model_fields_set if name not in ("any_model", "deployments")}
     data["deployments"] = "any" if spec.any_model else spec.deployments
     for name, value in changes.items():
@@ -179,28 +177,9 @@ def _budget(budget: Budget) -> dict[str, Any]:
 
 def _condition(condition: Any, strict: bool) -> str:
     name = f"{getattr(condition, '__module__', '?')}:{getattr(condition, '__qualname__', '?')}"
-    if strict and _importable(name) is not condition:
+    if strict and condition_of(name) is not condition:
         raise SpecError(
             f"fallback_on: {shown(condition)} cannot be kept in a file; use exception types of litellm, openai or "
             "Python, and the functions of router_plugin.checks"
         )
     return name
-
-
-def _importable(name: str) -> Any:
-    module, _, qualified = name.partition(":")
-    if module.split(".")[0] not in _CONDITIONS or "." in qualified or qualified.startswith("_"):
-        return None
-    try:
-        return getattr(importlib.import_module(module), qualified, None)
-    except ImportError:
-        return None
-
-
-def _resolved(name: Any) -> Any:
-    if not isinstance(name, str):
-        return name
-    found = _importable(name)
-    if found is None:
-        raise SpecError(f"fallback_on: unknown condition {shown(name)}; e.g. 'litellm.exceptions:RateLimitError'")
-    return found

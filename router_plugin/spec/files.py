@@ -18,6 +18,7 @@ from ..errors import SpecError, did_you_mean
 from ..redact import redact, shown
 from .router_spec import RouterSpec
 
+SETTINGS = frozenset({*RouterSpec.model_fields, "models", "default_timeout_s"} - {"deployments", "kind", "any_model"})
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 24
 MAX_ALIASES = 50
@@ -50,10 +51,9 @@ def spec_of(data: Any) -> RouterSpec:
         raise SpecError(f"settings must be a mapping with 'name' and 'models', not {type(data).__name__}")
     _check_size(data)
     data = dict(data)
-    known = {*RouterSpec.model_fields, "models"} - {"deployments", "kind", "any_model"}
     for key in data:
-        if key not in known:
-            raise SpecError(f"unknown setting {shown(key)}{did_you_mean(key, known)}")
+        if key not in SETTINGS:
+            raise SpecError(f"unknown setting {shown(key)}{did_you_mean(key, SETTINGS)}")
     if "models" not in data:
         raise SpecError("'models' is missing: list model names and deployments")
     data["deployments"] = data.pop("models")

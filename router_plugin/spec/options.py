@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from .. import checks
 from ..redact import shown
 from .fields import Count, Fraction, NonNegative, Number, Positive, Spec, Text, Usd
 from .strings import Weights
 
+# Where a condition that is named in a text may come from.
+_CONDITIONS = ("litellm", "openai", "builtins", "router_plugin")
 PriceBasis = Literal["request", "blend", "input", "output", "max"]
 OnInfeasible = Literal["raise", "cheapest", "best", "base_model"]
 Midstream = Literal["raise", "restart", "continue"]
@@ -85,6 +89,28 @@ def _flag(value: Any) -> Any:
     return value
 
 
+def condition_of(name: str) -> Any:
+    """The condition of ``fallback_on`` that a text names (``litellm.exceptions:RateLimitError``): an exception type of
+    Python, litellm or openai, or a function of ``router_plugin.checks``; None where it names none of these."""
+    module, _, qualified = name.partition(":")
+    if module.split(".")[0] not in _CONDITIONS or not qualified.isidentifier() or qualified.startswith("_"):
+        return None
+    try:
+        found = getattr(importlib.import_module(module), qualified, None)
+    except ImportError:
+        return None
+    if isinstance(found, type):
+        return found if issubclass(found, BaseException) else None
+    return found if module == checks.__name__ and checks.reads_response(found) else None
+
+
+def _named_condition(name: str) -> Any:
+    found = condition_of(name)
+    if found is None:
+        raise ValueError(f"unknown condition {shown(name)}; e.g. 'litellm.exceptions:RateLimitError'")
+    return found
+
+
 Names = Annotated[tuple[Text, ...] | None, BeforeValidator(_names)]
 Condition = type[BaseException] | Callable[..., Any]
 
@@ -156,9 +182,10 @@ class Routing(Spec):
     @field_validator("fallback_on", mode="before")
     @classmethod
     def _one_or_many(cls, value: Any) -> Any:
-        if value is None or isinstance(value, (list, tuple)):
-            return value if value is None else tuple(value)
-        return (value,)
+        if value is None:
+            return None
+        items = value if isinstance(value, (list, tuple)) else (value,)
+        return tuple(_named_condition(item) if isinstance(item, str) else item for item in items)
 
     @model_validator(mode="after")
     def _consistent(self) -> Routing:

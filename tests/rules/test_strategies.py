@@ -59,10 +59,11 @@ def when(field: str, operator: str, value: Any) -> dict[str, Any]:
 
 @four_modes
 def test_the_first_match_by_priority_decides_and_no_match_is_the_default_objective(mode: str) -> None:
+    ann = when("user", "equals", "ann")
     router, _ = made(
         [
-            rule("low", "c", priority=1, conditions=[when("user", "equals", "ann")]),
-            rule("high", "b", priority=2, conditions=[when("extra.team", "equals", "x"), when("user", "equals", "ann")]),
+            rule("low", "c", priority=1, conditions=[ann]),
+            rule("high", "b", priority=2, conditions=[when("extra.team", "equals", "x"), ann]),
         ]
     )
     assert ask(router, mode, user="ann", extra={"team": "x"}).deployment == "b"
@@ -139,7 +140,7 @@ def test_single_asks_its_target_alone(mode: str) -> None:
 
 
 def test_a_target_may_be_a_model_that_is_not_listed() -> None:
-    router, provider = made([rule("s", "openai/gpt-4o-mini", conditions=[when("user", "equals", "ann")])], budgets=[])
+    router, _ = made([rule("s", "openai/gpt-4o-mini", conditions=[when("user", "equals", "ann")])], budgets=[])
     assert ask(router, "sync", user="ann").model == "openai/gpt-4o-mini"
     assert ask(router, "sync").deployment == "a", "it is no choice of any other call"
 

@@ -1,0 +1,5 @@
+"""``python -m router_plugin.cli``."""
+
+from . import main
+
+main()

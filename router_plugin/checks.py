@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -114,6 +115,27 @@ def json_mismatch(response: Any, kwargs: Mapping[str, Any]) -> bool:
 
 
 READY = (empty_answer, refusal, tool_call_as_text, json_mismatch)
+
+
+def unsure(least: float) -> Callable[..., bool]:
+    """A check: the geometric mean of the probabilities of the answer's tokens is below ``least`` (0..1), or nobody
+    knows it (ask for ``logprobs=True``). Long answers are not punished for their length.
+
+    Source: length-normalised sequence probability, as cascades use it (FrugalGPT, AutoMix).
+    """
+
+    def unsure_answer(response: Any) -> bool:
+        found = [_logprobs(choice) for choice in _get(response, "choices") or ()]
+        return not found or any(not one or math.exp(sum(one) / len(one)) < least for one in found)
+
+    return on_response(unsure_answer)
+
+
+def _logprobs(choice: Any) -> list[float]:
+    """The log probabilities of a choice's tokens, in OpenAI's form."""
+    tokens = _get(_get(choice, "logprobs") or {}, "content") or ()
+    values = [_get(token, "logprob") for token in tokens]
+    return [float(value) for value in values if isinstance(value, (int, float))]
 
 
 def _schema(wanted: Any) -> Any:

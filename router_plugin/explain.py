@@ -32,10 +32,11 @@ def _targets(result: RouteResult) -> str:
 
 
 def _candidates(result: RouteResult) -> list[str]:
-    scores, qualities = result.scores, result.qualities
+    scores, qualities, bands = result.scores, result.qualities, result.quality_bands
     rows: list[tuple[str, ...]] = [("", "candidate", "score", "quality")]
     for place, name in enumerate(result.ranking, 1):
-        rows.append((f"{place}.", name, _score(scores[name]), f"{qualities[name]:.3f}"))
+        band = f" ± {bands[name]:.3f}" if name in bands else ""
+        rows.append((f"{place}.", name, _score(scores[name]), f"{qualities[name]:.3f}{band}"))
     return _table(rows)
 
 

@@ -50,7 +50,8 @@ Record = dict[str, Any]
 
 
 class History:
-    """The requests of one router. ``rows`` bounds how many are kept; ``log_content`` keeps prompts and answers."""
+    """The requests of one router. ``rows`` bounds how many are kept, ``days`` how long; ``log_content`` keeps prompts
+    and answers."""
 
     def __init__(
         self,
@@ -59,11 +60,15 @@ class History:
         database: Database | None = None,
         *,
         rows: int | None = None,
+        days: float | None = None,
         log_content: bool | None = None,
         redaction: Callable[[Any], Any] | None = None,
     ) -> None:
         if rows is not None and (isinstance(rows, bool) or not isinstance(rows, int) or rows < 1):
             raise SpecError(f"history_rows: must be a whole number of at least 1, got {shown(rows)}")
+        if days is not None and (isinstance(days, bool) or not isinstance(days, (int, float)) or not days > 0):
+            raise SpecError(f"history_days: must be a number of days greater than 0, got {shown(days)}")
+        self.keep_s = math.inf if days is None else days * 86_400.0
         self.router, self._clock, self._database = router, clock, database
         self.rows = rows or (ROWS_IN_MEMORY if database is None else ROWS_IN_FILE)
         self.log_content, self._redaction = bool(log_content), redaction
@@ -147,6 +152,7 @@ class History:
             while len(self._ring) > self.rows:
                 self._ring.popitem(last=False)
             return
+        oldest = self._clock.wall() - self.keep_s
         rows = [_row(record) for record in records]
 
         def insert(connection: Any) -> None:
@@ -156,6 +162,8 @@ class History:
                 "WHERE router = ?1 ORDER BY created_at DESC LIMIT 1 OFFSET ?2)",
                 (self.router, self.rows - 1),
             )
+            if oldest > -math.inf:
+                connection.execute("DELETE FROM requests WHERE router = ? AND created_at < ?", (self.router, oldest))
 
         self._database.write(insert)
 
@@ -166,6 +174,8 @@ class History:
         if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
             raise SpecError(f"limit: must be a whole number of at least 1, got {shown(limit)}")
         wanted = _checked(filters)
+        if self.keep_s < math.inf:
+            wanted["since"] = max(wanted.get("since", 0.0), self._clock.wall() - self.keep_s)
         self.flush()
         if self._database is None:
             with self._lock:
@@ -192,18 +202,20 @@ class History:
             raise ResourceNotFoundError(f"router {self.router!r} has no request {shown(request_id)} in its history")
         return dict(found)
 
-    def feedback(self, request_id: str, score: float) -> None:
+    def feedback(self, request_id: str, score: float) -> Record:
+        """Attach a judgement; the record."""
         if isinstance(score, bool) or not isinstance(score, (int, float)) or not 0.0 <= score <= 1.0:
             raise SpecError(f"feedback: score: must be a number between 0 and 1, got {shown(score)}")
-        self.amend(request_id, {"feedback": float(score), "feedback_at": _iso(self._clock.wall())})
+        return self.amend(request_id, {"feedback": float(score), "feedback_at": _iso(self._clock.wall())})
 
-    def amend(self, request_id: str, changes: Mapping[str, Any]) -> None:
-        """Set fields of a record that is kept. A list is added to what there is."""
+    def amend(self, request_id: str, changes: Mapping[str, Any]) -> Record:
+        """Set fields of a record that is kept, and give it. A list is added to what there is."""
         with self._lock:
             record = self.get(request_id)
             for name, value in changes.items():
                 record[name] = [*record.get(name, ()), *value] if isinstance(value, list) else value
             self._keep_changed(record)
+        return record
 
     def _keep_changed(self, record: Record) -> None:
         if self._database is None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from .call_fields import CallFields
+from .checks import unsure
 from .decide.rules import CompiledRules, Match, Tried, pick_split
 from .errors import SpecError
 from .spec.options import Routing
@@ -102,7 +103,14 @@ class Asking:
                 for layer in self._of_target(version, target, tag, passed)[:1]:
                     chosen.shadows.append((rule, target, layer))
             targets = targets[:1]
-        return [layer for target in targets for layer in self._of_target(version, target, tag, passed)]
+        layers = [layer for target in targets for layer in self._of_target(version, target, tag, passed)]
+        return self._escalating(rule, layers) if rule.strategy == "CASCADE" else layers
+
+    @staticmethod
+    def _escalating(rule: Rule, layers: list[Layer]) -> list[Layer]:
+        """The layers of a CASCADE: an answer that its checks do not want goes on to the next."""
+        wanted = (*rule.escalate_on, *(() if rule.min_confidence is None else (unsure(rule.min_confidence),)))
+        return [(version, replace(policy, fallback_on=(*policy.fallback_on, *wanted))) for version, policy in layers]
 
     def _in_order(self, version: Version, rule: Rule, fields: CallFields) -> tuple[tuple[Target, ...], float]:
         """The targets as they are tried, and the probability of the first. The other arms of a split come after the

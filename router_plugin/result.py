@@ -182,6 +182,19 @@ class RouteResult:
         return {r[-1][0].name: predicted(r[-1]) for d in reversed(self._decisions) for r in d.ranking}
 
     @property
+    def quality_bands(self) -> dict[str, float]:
+        """By name, the standard deviation of a predicted quality, where a predictor gave one."""
+        found: dict[str, float] = {}
+        for segment in self._segments:
+            scores = getattr(segment, "scores", None) or ()
+            for ranked in segment.decision.ranking:
+                candidate = ranked[-1][0]
+                score = scores[candidate.index] if candidate.index < len(scores) else None
+                if score is not None and score.quality_std is not None:
+                    found.setdefault(candidate.name, score.quality_std)
+        return found
+
+    @property
     def rejected(self) -> dict[str, str]:
         ranked = set(self.ranking)
         found = {r.candidate.name: reason(r) for d in reversed(self._decisions) for r in reversed(d.rejections)}

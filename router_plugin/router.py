@@ -55,7 +55,8 @@ class Router:
     max_cost=0.02)``. Further keywords are the options of ``Routing``, as defaults of every call. ``models="any"`` takes
     any model litellm knows. ``rules`` choose among targets before anything is ranked (see ``Rule``). ``scorer``
     predicts quality (see ``Scorer``); ``seed`` makes its choices repeatable. ``log_content`` keeps prompts and answers
-    in the history of requests (``redaction`` sees them first), which holds ``history_rows`` of them.
+    in the history of requests (``redaction`` sees them first), which holds ``history_rows`` of them, each for
+    ``history_days``.
 
     With ``client=`` the router is saved there (a new version, where the name exists). ``Router("support")`` alone
     refers to a saved one (of ``client``, or of the store in the user's data folder); nothing is read until it is used.
@@ -80,9 +81,11 @@ class Router:
         log_content: bool | None = None,
         redaction: Callable[[Any], Any] | None = None,
         history_rows: int | None = None,
+        history_days: float | None = None,
         **options: Any,
     ) -> None:
         kept: dict[str, Any] = {"log_content": log_content, "redaction": redaction, "rows": history_rows}
+        kept["days"] = history_days
         if models is _SAVED:
             given = {"rules": rules, "budgets": budgets, "description": description, **options}
             extra = next((key for key, value in given.items() if value), None)
@@ -134,6 +137,7 @@ class Router:
         self._shelf = client.shelf(name)
         history = partial(client.history, name, clock, **kept)
         self._home = client.home(name, lambda: _home(clock, provider, seed, scorer, history()))
+        self._home.folder = client.path.parent
         if scorer is not None:
             self._home.scorer = scorer
 
@@ -406,6 +410,8 @@ class Router:
         call.log, call.keep_answer = home.ended, home.history.log_content
         if chosen is not None:
             call.shadows = chosen.shadows
+            if chosen.rule is not None and chosen.rule.min_confidence is not None:
+                kwargs.setdefault("logprobs", True)
         cap = EXPECTED_OUTPUT_TOKENS if request.cap is None else request.cap
         call.tokens = request.estimate + (cap if cap < EXPECTED_OUTPUT_TOKENS else EXPECTED_OUTPUT_TOKENS)
         if policy.session is not None:
@@ -565,11 +571,15 @@ class Router:
         return self._home.history.get(request_id)
 
     def feedback(self, request_id: str, score: float) -> None:
-        """Attach a judgement (0..1) to a request; a later one replaces it.
+        """Attach a judgement (0..1) to a request; a later one replaces it. From then on it corrects what a predictor
+        says of the model that answered.
 
         Raises: ResourceNotFoundError where there is no such request; SpecError for a score outside 0..1.
         """
-        self._home.history.feedback(request_id, score)
+        record = self._home.history.feedback(request_id, score)
+        predicted = record["qualities"].get(record["deployment"])
+        if predicted is not None and record["model"] is not None:
+            self._home.posterior.learn(record["model"], predicted, float(score))
 
     def export_requests(self, path: str | os.PathLike[str], format: str | None = None, **filters: Any) -> int:
         """Write records to a file, oldest first, as JSON lines or CSV (by the ending, or ``format``); how many."""
@@ -602,6 +612,10 @@ class Router:
     def shadows(self) -> dict[str, Any]:
         """Rule name → target → what became of it: runs, answers, failures, drops, cost (USD), latency (ms)."""
         return self._home.shadows.report()
+
+    def drift(self) -> dict[str, dict[str, Any]]:
+        """Model → what feedback says of its predictions: judgements, mean residual, offset, whether it has drifted."""
+        return self._home.posterior.report()
 
     def budgets(self) -> list[dict[str, Any]]:
         """Every account: ``name, key, limit_usd, settled_usd, reserved_usd, left_usd, resets_at``."""

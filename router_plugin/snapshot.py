@@ -37,10 +37,12 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """A predictor's view of one model on one request: quality in 0..1, expected output tokens; None is unknown."""
+    """A predictor's view of one model on one request: quality in 0..1, expected output tokens, and how uncertain the
+    quality is (standard deviation); None is unknown."""
 
     quality: float | None = None
     output_tokens: float | None = None
+    quality_std: float | None = None
 
 
 class Scorer(Protocol):

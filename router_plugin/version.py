@@ -10,6 +10,7 @@ import logging
 import random
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cachetools import LRUCache
@@ -20,8 +21,9 @@ from .decide.decision import Situation, decide
 from .decide.pool import Selection, make_candidates, matches, select
 from .decide.request import opening_key
 from .decide.rules import CompiledRules, compile_rules
-from .errors import SpecError
+from .errors import RouterError, SpecError
 from .fork import renew_in_child
+from .online import Posterior, load_predictor
 from .provider.port import CataloguedProvider
 from .records import Candidate, Request
 from .snapshot import Score, Scorer
@@ -61,6 +63,8 @@ class Home:
         self.latest = 0  # the highest version that is known of; 0: not looked yet
         self.versions: LRUCache[int, Version] = LRUCache(16)
         self.history, self.shadows = history, shadows
+        self.folder: Path | None = None  # where the store lies, which artefacts are relative to
+        self.posterior = Posterior()
         self._seeded = seed is not None
         self._scorer_failed = False
         renew_in_child(self)
@@ -77,17 +81,18 @@ class Home:
             self.shadows.start(call, self)
         self.history.add(call)
 
-    def score(self, request: Request, candidates: Sequence[Candidate], name: str) -> Sequence[Score | None] | None:
-        """What the scorer says of all candidates; a scorer that fails is reported once and does without."""
-        scorer = self.scorer
-        if scorer is None:
-            return None
+    def score(
+        self, scorer: Scorer, request: Request, candidates: Sequence[Candidate], name: str
+    ) -> Sequence[Score | None] | None:
+        """What a scorer says of all candidates, corrected by feedback; one that fails is reported once, and routing
+        does without."""
         models = [candidate.deployment.model for candidate in candidates]
         try:
             given = list(scorer.score(request, models))
             if len(given) != len(models):
                 raise ValueError(f"a scorer must return one score a model: {len(models)} models, {len(given)} scores")
-            return [_score(value) for value in given]
+            scores = [_score(value) for value in given]
+            return self.posterior.corrected(models, scores) if self.posterior.known else scores
         except Exception:
             if not self._scorer_failed:
                 self._scorer_failed = True
@@ -103,6 +108,7 @@ class Version:
         self.policy = with_options(DEFAULT_POLICY, spec)
         self.rules: CompiledRules | None = compile_rules(spec.rules) if spec.rules else None
         self.ledger = Ledger(spec.budgets, home.clock, home.fleet.books)
+        self.learned = None if spec.artefact is None else _learned(spec, home.folder)
         self.target_tags = {t.model_name: tags_of(t.model_name) for rule in spec.rules for t in rule.targets}
         self._stamp: int | None = None
         self._candidates: tuple[Candidate, ...] = ()
@@ -177,6 +183,11 @@ class Version:
                 selection = self._selections[key] = select((*candidates, *implicit), policy)
         return selection
 
+    def scores(self, request: Request) -> Sequence[Score | None] | None:
+        """What the router's predictor says of all candidates, in their order; None without one."""
+        scorer = self.learned if self.home.scorer is None else self.home.scorer
+        return None if scorer is None else self.home.score(scorer, request, self.candidates(), self.name)
+
     def decide(
         self, policy: Policy, request: Request, fleet: Fleet | None = None, money: Ledger | None = None
     ) -> Segment:
@@ -192,9 +203,18 @@ class Version:
             keys = ledger.keys_of(request.keys)
             at.limit = ledger.left(keys)
         pool = self.select(policy)
-        if home.scorer is not None:
-            at.scores = home.score(request, self._candidates, self.name)
-        return Segment(state, ledger, keys, decide(pool, at))
+        if self.learned is not None or home.scorer is not None:
+            at.scores = self.scores(request)
+        return Segment(state, ledger, keys, decide(pool, at), at.scores)
+
+
+def _learned(spec: RouterSpec, folder: Path | None) -> Scorer | None:
+    """The predictor of a trained version. Without it (damaged, missing) the router serves on in its untrained order."""
+    try:
+        return load_predictor(spec.artefact or "", folder)
+    except (RouterError, OSError, ImportError) as error:
+        log.warning("router %r goes on without its trained predictor (%s): %s", spec.name, spec.artefact, error)
+        return None
 
 
 def tags_of(name: str) -> tuple[Tag, ...]:

@@ -31,6 +31,10 @@ def rule(name: str, *targets: Any, **more: Any) -> dict[str, Any]:
     return {"name": name, "targets": list(targets or ("a",)), **more}
 
 
+def settings(*rules: dict[str, Any]) -> dict[str, Any]:
+    return {"name": "r", "models": ["a"], "rules": list(rules)}
+
+
 def when(field: str, operator: str = "equals", value: Any = "x") -> dict[str, Any]:
     return {"field": field, "operator": operator} | ({} if operator.endswith("exists") else {"value": value})
 
@@ -77,18 +81,16 @@ def test_findings_come_worst_first_and_can_be_dumped() -> None:
 @pytest.mark.parametrize(
     ("data", "where", "message"),
     [
-        ({"name": "r", "models": ["a"], "rules": [rule("bad", conditions=[when("user", "regex", "(")])]}, "rules[0] 'bad'",
-         "does not compile"),
-        ({"name": "r", "models": ["a"], "rules": [rule("s", {"model_name": "a", "weight": 0}, strategy="SPLIT")]},
-         "rules[0] 's'", "all weights are zero"),
-        ({"name": "r", "models": ["a"], "rules": [rule(f"r{i}") for i in range(1_001)]}, "rules", "at most 1000"),
+        (settings(rule("bad", conditions=[when("user", "regex", "(")])), "rules[0] 'bad'", "does not compile"),
+        (settings(rule("s", {"model_name": "a", "weight": 0}, strategy="SPLIT")), "rules[0] 's'", "weights are zero"),
+        (settings(*(rule(f"r{i}") for i in range(1_001))), "rules", "at most 1000"),
         ({"name": "r"}, "", "'models' is missing"),
         ({"name": "r", "models": ["a"], "max_cots": 1}, "", "max_cost"),
         ({"name": "no spaces", "models": ["a"]}, "name", "letters, digits"),
         (["a"], "", "must be a mapping"),
-        ({"name": "r", "models": [{"model": "a", "quality": 7}]}, "", "quality"),
+        ({"name": "r", "models": [{"model": "a", "quality": 7}]}, "models", "quality"),
     ],
-)  # fmt: skip
+)
 def test_settings_that_do_not_load_are_an_error_with_its_message(data: Any, where: str, message: str) -> None:
     report = check_document(data)
     (finding,) = report.findings
@@ -187,6 +189,7 @@ NOT_IMPLIED = [
     ([when("t", "is_in", ["x"])], [when("t", "is_in", ["x", "y"])]),
     ([{"any": [when("a"), when("b")]}], [{"any": [when("a"), when("c")]}]),
     ([{"not": when("a")}], [when("b")]),
+    ([when("t", "not_in", [1])], [when("t", "not_in", [True])]),
 ]
 
 
@@ -343,6 +346,10 @@ def test_declared_quality_below_the_bound_is_said_unless_a_scorer_may_say_otherw
     assert scorer.asked == 0
 
 
+def test_a_trained_predictor_that_is_not_there_is_said() -> None:
+    assert only(made(artefact="nowhere/at-all").check(), "artefact").level == "warning"
+
+
 def test_limits_on_latency_are_no_reason_before_anything_is_measured() -> None:
     assert not made(max_ttft_ms=1, max_itl_ms=1).check().findings
 
@@ -368,8 +375,8 @@ def test_models_that_rules_alone_name_are_implicit_deployments() -> None:
         ("dear", {"max_cost_per_million_tokens": 50, "price_basis": "output"}, "limit $50"),
         ("router@models:dear|c<50", {}, "cost: 125 USD/M, wanted < 50"),
         ("poor", {"min_quality": 0.5}, "quality: 0.2, wanted >= 0.5"),
-        ("router@q>0.9", {}, "wanted > 0.9"),
-        ("a@lowest-ic<0.5ic", {}, "input_cost: 1 USD/M"),
+        ("router@q>0.9|providers:openai", {}, "wanted > 0.9"),
+        ("a@lowest-ttft<0.5ic", {}, "input_cost: 1 USD/M"),
         ("router@models:nobody", {}, "unknown model 'nobody'"),
         ("nobody@lowest-ttft", {}, "unknown model 'nobody'"),
         ("openai/unpriced", {"max_cost": 1}, "unpriced"),

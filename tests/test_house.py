@@ -15,6 +15,7 @@ ROOT = Path(router_plugin.__file__).parent
 # A module may import from rooms of a lower or (within its room) its own rank; decide, state and provider stand side
 # by side, and state may read what deciding reads (snapshot.py), never the other way.
 RANK = {
+    "__version__": 0,
     "redact": 0,
     "checks": 0,
     "errors": 0,
@@ -37,6 +38,8 @@ RANK |= {
     "history": 6,
     "layers": 6,
     "models": 6,
+    "online": 6,
+    "learn": 6,
     "shadow": 6,
     "shelf": 6,
     "version": 6,

@@ -316,6 +316,9 @@ def test_a_scorer_reads_the_prompt_or_what_it_said_then_stands() -> None:
     assert (found.changed, found.decided, found.reproduced, scorer.asked) == (0, 2, 1.0, 2)
     found = router.replay(spec={"models": [deployment("new"), deployment("dear")]})
     assert found.undecidable == 2, "nobody has said anything of the new one"
+    other = made(scorer=Reads())
+    assert router.replay(spec=other).undecidable == 2, "another scorer has said nothing of these"
+    assert scorer.asked == 2
     logged = made(scorer=scorer, log_content=True)
     logged.completion(messages=[{"role": "user", "content": "easy"}])
     assert logged.replay(spec={"models": [deployment("dear"), deployment("cheap")]}).changed == 0

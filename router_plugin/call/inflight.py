@@ -78,6 +78,7 @@ class Segment:
     ledger: Ledger
     keys: tuple[Any, ...]
     decision: Decision
+    scores: Sequence[Any] | None = None  # what a predictor said, by the candidates' indices
 
 
 @dataclass(slots=True)

@@ -23,7 +23,7 @@ from .rules import check_rules
 from .subject import Subject
 from .targets import admit_targets, check_routers, check_targets
 
-_WHERE = re.compile(r"(?:[A-Z][A-Za-z]*: )?([a-z_]+(?:\[\d+\])?(?: '[^']{1,80}')?): ")
+_WHERE = re.compile(r"(?:[A-Z][A-Za-z]*: )?(?:rules: (?=rules))?([a-z_]+(?:\[\d+\])?(?: '[^']{1,80}')?): ")
 
 
 def check(
@@ -72,7 +72,8 @@ def check_document(
         spec = spec_of_document(data)
     except SpecError as error:
         place = _WHERE.match(str(error))
-        return made_of([Finding("error", "spec", place[1] if place else "", str(error))])
+        where = place[1].replace("deployments", "models") if place else ""
+        return made_of([Finding("error", "spec", where, str(error))])
     return check(spec, sample, others=others, today=today)
 
 
@@ -103,8 +104,7 @@ def _apart(source: Any) -> tuple[Apart, RouterSpec, int]:
 
 def _subject(source: Any, today: date) -> Subject:
     apart, spec, number = _apart(source)
-    if apart.recalled is not None:
-        apart.recalled.said = {}  # a scorer has nothing to read yet
+    apart.memory.said = {}  # a predictor has nothing to read yet
     subject = Subject(spec, number, apart, None, today)
     subject.version = _made(subject, apart, spec, number, "")
     return subject

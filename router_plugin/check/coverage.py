@@ -91,9 +91,8 @@ class Sample:
         return self._decided(layers, request)
 
     def _recall(self, content: bool) -> None:
-        """A scorer is asked where there is a prompt to read."""
-        if self.subject.apart.recalled is not None:
-            self.subject.apart.recalled.said = None if content else {}
+        """A predictor is asked where there is a prompt to read."""
+        self.subject.apart.memory.said = None if content else {}
 
     def _tags(self, name: str | None) -> tuple[Tag, ...]:
         if name is None or name == self.version.name:

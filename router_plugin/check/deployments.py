@@ -22,6 +22,13 @@ def check_deployments(subject: Subject, version: Version) -> None:
     for candidate in version.everyone():
         _known(subject, candidate)
         _retired(subject, candidate)
+    if subject.spec.artefact is not None and version.learned is None:
+        subject.say(
+            "warning",
+            "artefact",
+            "artefact",
+            f"the trained predictor {shown(subject.spec.artefact)} cannot be loaded: the router goes on without it",
+        )
     _unpriced(subject, version)
     _use(subject, version)
     _quality(subject, version)

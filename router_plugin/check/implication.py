@@ -8,14 +8,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import lru_cache
 
 from ..decide.operators import NEGATIONS, Test, make_test
 from ..spec.conditions import Condition, Group
+from ..spec.paths import Path, path_of
 
 Node = Condition | Group
 _ABOVE, _BELOW = ("greater_than", "greater_or_equal"), ("less_than", "less_or_equal")
 _MOST_PAIRS = 10_000  # of conditions of two rules: beyond it only identical ones are found
 _tests: dict[int, tuple[Condition, Test]] = {}
+
+
+@lru_cache(maxsize=4096)
+def _path(field: str) -> Path:
+    return path_of(field)
 
 
 def canonical(node: Node) -> str:
@@ -42,15 +49,18 @@ class Conditions:
 
     def __init__(self, conditions: Sequence[Node]) -> None:
         self.nodes = flat(conditions)
-        self.keys = frozenset(map(canonical, self.nodes))
+        self._by_key = {canonical(node): node for node in self.nodes}
+        self.keys = frozenset(self._by_key)
+        self._fields = frozenset(node.path for node in self.nodes if isinstance(node, Condition))
+        self._grouped = len(self._fields) == 0 or any(isinstance(node, Group) for node in self.nodes)
 
     def follow_from(self, given: Conditions) -> bool:
         """Whether all of these hold wherever all of the others do."""
         if self.keys <= given.keys:
             return True
-        if len(self.nodes) * len(given.nodes) > _MOST_PAIRS:
+        if len(self.nodes) * len(given.nodes) > _MOST_PAIRS or not (given._grouped or self._fields <= given._fields):
             return False
-        rest = (node for node in self.nodes if canonical(node) not in given.keys)
+        rest = (node for key, node in self._by_key.items() if key not in given.keys)
         return all(any(_follows(node, other) for other in given.nodes) for node in rest)
 
     def contradiction(self) -> tuple[Condition, Condition] | None:
@@ -61,7 +71,11 @@ class Conditions:
         for one in leaves:
             values = _pinned(one)
             for other in leaves if values else ():
-                if other is not one and other.path == one.path and not any(_test(other)(v) is True for v in values):
+                if (
+                    other is not one
+                    and _path(other.field) == _path(one.field)
+                    and not any(_test(other)(v) is True for v in values)
+                ):
                     return one, other
         return None
 
@@ -77,13 +91,15 @@ def _follows(node: Node, given: Node) -> bool:
             return False
         some = any if node.kind == "any" else all
         return some(_follows(member, given) for member in node.members)
-    return node.path == given.path and _within(node, given)
+    return _path(node.field) == _path(given.field) and _within(node, given)
 
 
 def _within(node: Condition, given: Condition) -> bool:
     """Of two conditions on one field."""
-    if canonical(node) == canonical(given):
-        return True
+    if node.operator == given.operator:
+        texts = isinstance(node.value, str) and isinstance(given.value, str)
+        if node.value == given.value if texts else canonical(node) == canonical(given):
+            return True
     values = _pinned(given)
     if values:
         return all(_test(node)(value) is True for value in values)

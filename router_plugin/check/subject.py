@@ -33,8 +33,8 @@ class Subject:
 
     @property
     def predicted(self) -> bool:
-        """Whether a scorer may say another quality than what is declared."""
-        return self.apart.recalled is not None
+        """Whether a predictor may say another quality than what is declared."""
+        return self.version is not None and self.apart.predictor(self.version) is not None
 
     def rules(self) -> Iterator[tuple[str, Rule]]:
         """Enabled rules with their places, in the order of their definition."""

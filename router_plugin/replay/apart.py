@@ -4,6 +4,7 @@ has spent from and a history that is never written. Nothing live is read or chan
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from ..errors import RouterError, SpecError
@@ -44,21 +45,28 @@ class Catalogue:
         return self._provider.count_tokens(model, request) if request.messages else request.estimate
 
 
-class Recalled:
-    """The scorer where it has the prompt to read; else what it said then."""
+class Memory:
+    """What predictors said of the request that is being decided: quality by model. None: they have a prompt to read."""
 
-    def __init__(self, scorer: Scorer) -> None:
-        self._scorer = scorer
+    __slots__ = ("said",)
+
+    def __init__(self) -> None:
         self.said: Mapping[str, float] | None = None
 
+
+class Recalled:
+    """A predictor where it has the prompt to read; else what was said then."""
+
+    def __init__(self, scorer: Scorer, memory: Memory) -> None:
+        self._scorer, self._memory = scorer, memory
+
     def score(self, request: Request, models: Sequence[str]) -> Sequence[Score | float | None]:
-        if self.said is None:
-            return self._scorer.score(request, models)
-        return [self.said.get(model) for model in models]
+        said = self._memory.said
+        return self._scorer.score(request, models) if said is None else [said.get(model) for model in models]
 
 
 class Apart:
-    """Versions of one router in a home of their own."""
+    """Versions of one router in a home of their own. ``folder`` is where its artefacts lie."""
 
     def __init__(
         self,
@@ -67,17 +75,20 @@ class Apart:
         provider: CataloguedProvider,
         scorer: Scorer | None = None,
         load: Callable[[int], Kept] | None = None,
+        folder: Path | None = None,
     ) -> None:
-        self.name, self._load = name, load
-        self.recalled = None if scorer is None else Recalled(scorer)
+        self.name, self.scorer, self._load = name, scorer, load
+        self.memory = Memory()
+        recalled = None if scorer is None else Recalled(scorer, self.memory)
         quiet = cast("CataloguedProvider", Catalogue(provider))  # deciding asks for facts and counts only
-        self.home = Home(clock, quiet, 0, self.recalled, History(name, clock), Shadows(clock))
+        self.home = Home(clock, quiet, 0, recalled, History(name, clock), Shadows(clock))
+        self.home.folder = folder
         self._versions: dict[int, Version] = {}
 
     @classmethod
     def of(cls, router: Router) -> Apart:
         home = router._home
-        return cls(router.name, home.clock, home.provider, home.scorer, router._shelf.load)
+        return cls(router.name, home.clock, home.provider, home.scorer, router._shelf.load, home.folder)
 
     def make(self, spec: RouterSpec, number: int = 0, digest: str = "") -> Version:
         """A version of this spec.
@@ -85,8 +96,16 @@ class Apart:
         Raises: SpecError for names that it uses and does not know.
         """
         version = Version(self.home, number, spec, digest)
+        if version.learned is not None:
+            version.learned = Recalled(version.learned, self.memory)
         version.candidates()
         return version
+
+    def predictor(self, version: Version) -> object:
+        """What predicts quality for a version: the same thing for versions that share it; None where nothing does."""
+        if self.scorer is not None:
+            return self.scorer
+        return None if version.learned is None else version.spec.artefact
 
     def at(self, number: int) -> Version:
         """A version that is kept.

@@ -29,7 +29,9 @@ class Recorded:
     record: Mapping[str, Any]
     request: Request
     content: bool  # whether the messages are there
-    named: Callable[[str], str | None] | None = None  # the model of a deployment, in the version that it was made by
+    # Of the version that it was made by: the models of its deployments, and what predicted their quality.
+    named: Callable[[str], str | None] | None = None
+    predictor: object = None
 
     def model_of(self, name: str) -> str | None:
         """The model of a deployment that the record names; None where nobody knows any more."""

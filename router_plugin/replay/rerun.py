@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from ..decide.decision import Situation, price
 from ..errors import SpecError
 from ..layers import Asking, Chosen
 from ..records import Candidate
-from ..snapshot import Snapshot
+from ..spec.policy import Policy
 from ..spec.strings import ModelTag, RouterTag, routes
 from ..state.ledger import Ledger
 from ..version import Tag, Version, plain_name, tags_of
@@ -135,7 +134,9 @@ class Again:
     def __init__(self, apart: Apart, version: Version, names: Sequence[str] = ()) -> None:
         self.apart, self.version = apart, version
         self._names = {*names, apart.name, version.name}
+        self.predictor = apart.predictor(version)
         self._money: dict[int, Ledger] = {}
+        self._no_money = Ledger((), version.home.clock)
         # The newest decision, which is asked for more than once: its record, its outcomes, whether a key chose an arm.
         self._last: tuple[Recorded | None, list[Outcome], bool] = (None, [], False)
 
@@ -194,16 +195,18 @@ class Again:
         return Outcome(probability)
 
     def estimate(self, recorded: Recorded, name: str) -> float | None:
-        """What the deployment of this name was expected to cost, USD; None where it is not there or has no price."""
-        candidate = self._candidate(name)
-        if candidate is None or not candidate.priced:
-            return None
-        version, home = self.version, self.version.home
+        """What the deployment of this name was expected to cost, USD; None where it is not there or has no price. No
+        bound and no budget stands in the way of an estimate."""
+        policy, mine = self.version.policy, Policy(include_models=((name,),))
+        for option in ("unpriced", "assumed_input_cost_per_token", "assumed_output_cost_per_token"):
+            mine = replace(mine, **{option: getattr(policy, option)})
         self._recall(recorded)
-        at = Situation(version.policy, recorded.request, Snapshot(), home.provider.count_tokens)
-        if home.scorer is not None:
-            at.scores = home.score(recorded.request, version.candidates(), version.name)
-        return price([candidate], at, [])[0][1] / 1e9
+        try:
+            decision = self.version.decide(mine, recorded.request, money=self._no_money).decision
+        except SpecError:
+            return None
+        row = next((ranked[-1] for ranked in decision.ranking if ranked[-1][0].name == name), None)
+        return row[1] / 1e9 if row is not None and row[0].priced else None
 
     def model_of(self, name: str) -> str | None:
         """The model of the deployment of this name."""
@@ -215,22 +218,24 @@ class Again:
         return next((candidate for candidate in known if candidate.name == name), None)
 
     def _recall(self, recorded: Recorded) -> None:
-        recalled = self.apart.recalled
-        if recalled is None:
+        """Predictions where there is no prompt to predict from: those that the same predictor made then."""
+        memory = self.apart.memory
+        if recorded.content or self.predictor is None:
+            memory.said = None
             return
+        same = recorded.predictor is self.predictor or (
+            isinstance(self.predictor, str) and recorded.predictor == self.predictor
+        )
         said = recorded.record.get("qualities")
-        names = said if isinstance(said, Mapping) else {}
-        known = {recorded.model_of(n) or n: value for n, value in names.items() if isinstance(value, (int, float))}
-        recalled.said = None if recorded.content else known
+        names = said if same and isinstance(said, Mapping) else {}
+        memory.said = {recorded.model_of(n) or n: v for n, v in names.items() if isinstance(v, (int, float))}
 
     def _heard(self, ranking: Sequence[Any]) -> None:
-        recalled = self.apart.recalled
-        if recalled is None or recalled.said is None:
-            return
-        for ranked in ranking:
-            if ranked[-1][0].deployment.model not in recalled.said:
-                name = ranked[-1][0].name
-                raise Unknown(f"content was not logged, and the record has no prediction of the scorer for {name}")
+        said = self.apart.memory.said
+        for ranked in ranking if said is not None else ():
+            candidate = ranked[-1][0]
+            if said is not None and candidate.deployment.model not in said:
+                raise Unknown(f"content was not logged, and nothing was predicted for {candidate.name} then")
 
     def _tags(self, asked: str | None) -> tuple[Tag, ...]:
         if asked is None or asked in self._names:

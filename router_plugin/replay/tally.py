@@ -117,6 +117,7 @@ class _Tally:
             recorded = read_record(record)
             old = self._version_of(record)
             recorded.named = None if old is None else old.model_of
+            recorded.predictor = self.own.scorer if old is None else old.predictor
             outcomes = self.new.outcomes(recorded)
         except Unknown as unknown:
             self.undecided.append(Undecided(str(record.get("request_id", "")), str(unknown)))
@@ -174,7 +175,7 @@ class _Tally:
         was = next((outcome.estimate for outcome in before if outcome.name == first), None)
         if was is None and old is not None:
             was = old.estimate(recorded, first)
-        if was is None and old is None:
+        if was is None:
             was = _number(recorded.record.get("estimated_cost_usd"))
         estimates = [outcome.estimate for outcome in outcomes]
         if was is None or None in estimates:

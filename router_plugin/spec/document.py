@@ -21,7 +21,7 @@ from ..redact import MASK, redact, shown
 from .budget import Budget
 from .deployment import Deployment
 from .files import SETTINGS, parse, spec_of
-from .options import condition_of
+from .options import condition_name, condition_of
 from .router_spec import RouterSpec
 from .rules import dump_rule
 from .strings import Weights
@@ -42,6 +42,8 @@ def document(spec: RouterSpec, strict: bool = True) -> dict[str, Any]:
         if value is None or (value == type(spec).model_fields[name].default and name != "max_retries"):
             continue
         if name == "rules":
+            for one in [one for rule in value for one in rule.escalate_on]:
+                _condition(one, strict)
             found[name] = [dump_rule(rule) for rule in value]
         elif name == "budgets":
             found[name] = [_budget(budget) for budget in value]
@@ -176,7 +178,7 @@ def _budget(budget: Budget) -> dict[str, Any]:
 
 
 def _condition(condition: Any, strict: bool) -> str:
-    name = f"{getattr(condition, '__module__', '?')}:{getattr(condition, '__qualname__', '?')}"
+    name = condition_name(condition)
     if strict and condition_of(name) is not condition:
         raise SpecError(
             f"fallback_on: {shown(condition)} cannot be kept in a file; use exception types of litellm, openai or "

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from .. import checks
 from ..redact import shown
@@ -104,6 +104,19 @@ def condition_of(name: str) -> Any:
     return found if module == checks.__name__ and checks.reads_response(found) else None
 
 
+def condition_name(condition: Any) -> str:
+    """How a condition is named in a text; ``condition_of`` finds those that may be."""
+    return f"{getattr(condition, '__module__', '?')}:{getattr(condition, '__qualname__', '?')}"
+
+
+def conditions_of(value: Any) -> Any:
+    """One condition or several, those that are named found."""
+    if value is None:
+        return None
+    items = value if isinstance(value, (list, tuple)) else (value,)
+    return tuple(_named_condition(item) if isinstance(item, str) else item for item in items)
+
+
 def _named_condition(name: str) -> Any:
     found = condition_of(name)
     if found is None:
@@ -170,7 +183,9 @@ class Routing(Spec):
     sanitise: Annotated[bool | None, BeforeValidator(_flag)] = None
     on_rate_limit: Literal["next", "wait"] | None = None
     content_policy_fallback: bool | None = None
-    fallback_on: tuple[Condition, ...] | None = Field(default=None, repr=False)
+    fallback_on: Annotated[tuple[Condition, ...] | None, BeforeValidator(conditions_of)] = Field(
+        default=None, repr=False
+    )
     midstream: Midstream | None = None
     buffer: bool | None = None
 
@@ -178,14 +193,6 @@ class Routing(Spec):
         if "default_timeout_s" in data:
             data.setdefault("timeout_s", data.pop("default_timeout_s"))
         super().__init__(**data)
-
-    @field_validator("fallback_on", mode="before")
-    @classmethod
-    def _one_or_many(cls, value: Any) -> Any:
-        if value is None:
-            return None
-        items = value if isinstance(value, (list, tuple)) else (value,)
-        return tuple(_named_condition(item) if isinstance(item, str) else item for item in items)
 
     @model_validator(mode="after")
     def _consistent(self) -> Routing:

@@ -12,6 +12,7 @@ from ..errors import SpecError
 from ..redact import shown
 from .budget import Budget
 from .deployment import Deployment
+from .fields import Text
 from .options import Routing
 from .rules import Rule, parse_rules
 
@@ -83,7 +84,8 @@ class RouterSpec(Routing):
     """A router: its name, its deployments, its rules, its budgets and the defaults of every routing option.
 
     ``any_model`` lets a call name any model litellm knows (``Router(…, models="any")``).
-    ``allow_request_endpoints`` lets a call bring ``api_base``, ``api_key`` and the like.
+    ``artefact`` is the file (or folder) of a trained predictor, relative to the store's folder (of a router in memory:
+    to the working directory). ``allow_request_endpoints`` lets a call bring ``api_base``, ``api_key`` and the like.
     """
 
     name: Annotated[str, BeforeValidator(_name)]
@@ -92,6 +94,7 @@ class RouterSpec(Routing):
     rules: Annotated[tuple[Rule, ...], BeforeValidator(parse_rules)] = ()
     budgets: Annotated[tuple[Budget, ...], BeforeValidator(_budgets)] = ()
     allow_request_endpoints: bool = False
+    artefact: Text | None = None
     description: str | None = Field(default=None, max_length=10_000)
     kind: Literal["router"] = "router"
 

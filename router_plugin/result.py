@@ -53,8 +53,7 @@ class ByRules(Protocol):
     def rule(self) -> Any: ...
     @property
     def targets(self) -> Sequence[Any]: ...
-    @property
-    def propensity(self) -> float: ...
+    def chance(self, open_layers: Sequence[bool], /) -> float: ...
     @property
     def trace(self) -> Sequence[Any]: ...
     @property
@@ -211,8 +210,9 @@ class RouteResult:
 
     @property
     def propensity(self) -> float:
-        first = next((d.propensity for d in self._decisions if d.ranking), 1.0)
-        return first if self._chosen is None else first * self._chosen.propensity
+        decisions = self._decisions
+        first = next((d.propensity for d in decisions if d.ranking), 1.0)
+        return first if self._chosen is None else first * self._chosen.chance([bool(d.ranking) for d in decisions])
 
     @property
     def selected_targets(self) -> list[SelectedTarget]:

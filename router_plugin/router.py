@@ -37,7 +37,7 @@ from .spec.router_spec import RouterSpec, router_name
 from .spec.rules import Rule
 from .spec.strings import ModelTag, RouterTag
 from .surface import copied, named_arguments, owned, split
-from .version import Home, Tag, Version, layered, session_key, tags_of
+from .version import Home, Tag, Version, session_key, tags_of
 
 if TYPE_CHECKING:
     from .check import Report
@@ -465,7 +465,7 @@ class Router:
         Raises: SpecError for names that this router does not know.
         """
         version = self._active()
-        return version.select(layered(version.policy, tag)).candidates
+        return version.select(version.layer(tag)).candidates
 
     def _nothing(self, call: Call) -> NoCandidateError:
         """The error for a call that nothing may take: BudgetExceededError where money alone stood in the way."""

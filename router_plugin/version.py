@@ -114,6 +114,7 @@ class Version:
         self._candidates: tuple[Candidate, ...] = ()
         self._implicit: dict[str, Candidate] = {}
         self._selections: LRUCache[tuple[Any, ...], Selection] = LRUCache(256)
+        self._layers: LRUCache[tuple[Tag, Tag | None], Policy] = LRUCache(256)
         self._base = Selection()
 
     @property
@@ -151,6 +152,16 @@ class Version:
                 raise SpecError(f"{_MOST_IMPLICIT} different models were named in calls; list them in the router")
             (made,) = make_candidates([Deployment(model)], self.home.provider.facts, len(known))
             self._implicit[model] = made
+
+    def layer(self, tag: Tag, target: Tag | None = None) -> Policy:
+        """The version's policy under the layers of a rule's target and of the tag that was asked for (the nearer one)."""
+        key = (tag, target)
+        policy = self._layers.get(key)
+        if policy is None:
+            policy = with_tag(self.policy if target is None else with_tag(self.policy, target), tag)
+            with self.home.lock:
+                self._layers[key] = policy
+        return policy
 
     def select(self, policy: Policy) -> Selection:
         """The candidates that a policy's names leave.
@@ -230,11 +241,6 @@ def plain_name(tag: ModelTag) -> str:
 def session_key(policy: Policy, request: Request) -> str:
     """The key of a conversation: what the caller said, or one made of its opening."""
     return policy.session if isinstance(policy.session, str) else opening_key(request.messages)
-
-
-def layered(policy: Policy, tag: Tag, target: Tag | None = None) -> Policy:
-    """``policy`` under the layers of a rule's target and of the tag that was asked for, which is nearer to the call."""
-    return with_tag(policy if target is None else with_tag(policy, target), tag)
 
 
 def _score(value: Any) -> Score | None:

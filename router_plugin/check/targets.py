@@ -11,7 +11,7 @@ from ..redact import shown
 from ..spec.deployment import normalise_model
 from ..spec.rules import Rule
 from ..spec.strings import ModelTag, RouterTag
-from ..version import Tag, Version, layered, plain_name
+from ..version import Tag, Version, plain_name
 from .possible import is_certain, never_chosen, why
 from .subject import Subject, target_tags, used_targets
 
@@ -65,7 +65,7 @@ def _impossible(subject: Subject, version: Version, tags: Sequence[Tag]) -> _Fau
     for tag in tags:
         if isinstance(tag, RouterTag) and (tag.name not in (None, version.name) or tag.version is not None):
             return None  # decided by another version, under its own constraints
-        policy = layered(version.policy, RouterTag(), tag)
+        policy = version.layer(RouterTag(), tag)
         try:
             never = never_chosen(version, policy, subject.predicted)
             everyone = version.select(policy).everything

@@ -188,6 +188,29 @@ def test_a_split_honours_its_weights_and_tells_the_propensity() -> None:
         assert result.propensity == pytest.approx({"a": 0.7, "b": 0.2, "c": 0.1}[result.deployment or ""])
 
 
+def test_an_arm_that_cannot_answer_leaves_its_share_to_the_heaviest() -> None:
+    router, _ = made([split()])
+    results = [router.route({"prompt": "x", "routing": {"exclude_models": ["a"]}}) for _ in range(400)]
+    told = {result.deployment: result.propensity for result in results}
+    assert told == {"b": pytest.approx(0.9), "c": pytest.approx(0.1)}
+    assert abs(sum(result.deployment == "b" for result in results) / 400 - 0.9) < 0.06
+
+
+def test_a_split_inside_a_split_multiplies_along_the_way_that_was_taken() -> None:
+    inner, _ = made([rule("in", "b", "c", strategy="SPLIT")])
+    clock = FakeClock()
+    models = [Deployment(f"openai/{n}", name=n, **PRICE) for n in "abc"]
+    rules = [rule("out", "a", "router/r", strategy="SPLIT")]
+    outer = Router("o", models=models, rules=rules, clock=clock, provider=ScriptedProvider(clock), seed=1)
+    told: dict[Any, set[float]] = {}
+    for _ in range(60):
+        answer = outer._completion({"messages": HI, "model": "router/o"}, {"r": inner, "o": outer})
+        result = RouteResult.of(answer)
+        assert result is not None
+        told.setdefault(result.deployment, set()).add(round(result.propensity, 3))
+    assert told == {"a": {0.5}, "b": {0.25}, "c": {0.25}}
+
+
 def test_the_same_seed_splits_the_same_way() -> None:
     def run() -> list[Any]:
         router, _ = made([split()], seed=7)

@@ -7,6 +7,7 @@ map apart), and a router's active one is replaced by one assignment. A call stay
 from __future__ import annotations
 
 import logging
+import math
 import random
 import threading
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from cachetools import LRUCache
 from .call.inflight import Call, Segment
 from .clock import Clock
 from .decide.decision import Situation, decide
+from .decide.explore import explored
 from .decide.pool import Selection, make_candidates, matches, select
 from .decide.request import opening_key
 from .decide.rules import CompiledRules, compile_rules
@@ -25,14 +27,15 @@ from .errors import RouterError, SpecError
 from .fork import renew_in_child
 from .online import Posterior, load_predictor
 from .provider.port import CataloguedProvider
-from .records import Candidate, Request
+from .records import Candidate, Decision, Request
 from .snapshot import Score, Scorer
+from .spec.budget import Budget
 from .spec.deployment import Deployment, normalise_model
 from .spec.policy import DEFAULT_POLICY, Policy, with_options, with_tag
 from .spec.router_spec import RouterSpec
 from .spec.strings import ModelTag, RouterTag, parse_router_string, routes
 from .state.fleet import Fleet
-from .state.ledger import Ledger
+from .state.ledger import Ledger, Reservation
 
 if TYPE_CHECKING:
     from .history import History
@@ -154,7 +157,7 @@ class Version:
             self._implicit[model] = made
 
     def layer(self, tag: Tag, target: Tag | None = None) -> Policy:
-        """The version's policy under the layers of a rule's target and of the tag that was asked for (the nearer one)."""
+        """The policy under the layers of a rule's target and of the tag that was asked for, which is the nearer one."""
         key = (tag, target)
         policy = self._layers.get(key)
         if policy is None:
@@ -216,7 +219,27 @@ class Version:
         pool = self.select(policy)
         if self.learned is not None or home.scorer is not None:
             at.scores = self.scores(request)
-        return Segment(state, ledger, keys, decide(pool, at), at.scores)
+        decision = decide(pool, at)
+        if policy.explore_usd and at.scores is not None and at.sticky is None and len(decision.ranking) > 1:
+            self._explore(decision, at, at.scores)
+        return Segment(state, ledger, keys, decision, at.scores)
+
+    def _explore(self, decision: Decision, at: Situation, scores: Sequence[Score | None]) -> None:
+        """Let a draw of qualities order the candidates, as far as the day's money for exploring allows."""
+        policy, home = at.policy, self.home
+        draw = (
+            home.random if policy.session is None else random.Random(f"{self.name}/{session_key(policy, at.request)}")
+        )
+        ranking, propensity = explored(decision, scores, at.snapshot, draw)
+        best, tried = decision.ranking[0][-1], ranking[0][-1]
+        extra = max(0.0, tried[1] - best[1])
+        if extra > 0.0:
+            money = Ledger((Budget(policy.explore_usd, per="day", name="exploration"),), home.clock, home.fleet.books)
+            held = money.reserve((None,), math.ceil(min(extra, 1e18)))
+            if not isinstance(held, Reservation):
+                return
+            money.end(held, held.amount)
+        decision.ranking, decision.propensity = ranking, propensity
 
 
 def _learned(spec: RouterSpec, folder: Path | None) -> Scorer | None:

@@ -139,7 +139,8 @@ class Routing(Spec):
     ``session`` keeps a conversation on its deployment while its prompt cache is warm (a key, or True to derive one from
     the opening); ``hedge_after`` ("p95", or seconds) asks a second deployment when the first is late; ``fallback_on``
     takes exception types, functions of the exception, and functions of the response (see ``router_plugin.checks``);
-    ``balance_tolerance`` is the difference in score within which load decides; ``sanitise`` makes a history portable.
+    ``explore_usd`` is what trying out uncertain models may cost a day beyond the best choice (Thompson sampling, by
+    conversation); ``balance_tolerance`` is the difference in score within which load decides; ``sanitise`` makes a history portable.
     ``timeout_s`` (also ``default_timeout_s``) is the deadline of calls that bring no ``timeout=``.
     Times are seconds unless the name says ms. Source of the vocabulary: Martian's gateway, Unify's router strings.
     """
@@ -180,6 +181,7 @@ class Routing(Spec):
     hedge_after: Annotated[str | float | None, BeforeValidator(_hedge)] = None
     session: Annotated[str | bool | None, BeforeValidator(_session)] = None
     balance_tolerance: NonNegative | None = None
+    explore_usd: Usd | None = None
     sanitise: Annotated[bool | None, BeforeValidator(_flag)] = None
     on_rate_limit: Literal["next", "wait"] | None = None
     content_policy_fallback: bool | None = None

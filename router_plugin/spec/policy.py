@@ -55,6 +55,7 @@ class Policy:
     hedge_after: str | float | None = None
     session: str | bool | None = None
     balance_tolerance: float = 0.0
+    explore_usd: float | None = None  # a day
     sanitise: bool = False
     on_rate_limit: str = "next"
     content_policy_fallback: bool = False

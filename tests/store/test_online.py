@@ -84,3 +84,46 @@ def test_a_missing_artefact_is_warned_about_once_and_the_router_serves(
 def test_an_artefact_elsewhere_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="below the store's folder"):
         load_predictor("../../etc", tmp_path / "store")
+
+
+class Unsure:
+    """The second is believed to be worse, but nobody is sure."""
+
+    def score(self, request: Any, models: Any) -> list[Score]:
+        return [Score({"openai/a": 0.70, "openai/b": 0.66}[model], quality_std=0.05) for model in models]
+
+
+def exploring(**options: Any) -> Router:
+    clock = FakeClock()
+    prices = {"a": 1e-6, "b": 3e-6}
+    models = [
+        Deployment(f"openai/{n}", name=n, input_cost_per_token=p, output_cost_per_token=p) for n, p in prices.items()
+    ]
+    provider = ScriptedProvider(clock)
+    return Router("r", models=models, clock=clock, provider=provider, scorer=Unsure(), seed=3, **options)
+
+
+def test_what_is_uncertain_is_tried_in_proportion_to_its_chance_of_being_the_best() -> None:
+    router = exploring(explore_usd=10)
+    results = [router.route({"prompt": "x"}) for _ in range(600)]
+    share = sum(result.deployment == "b" for result in results) / 600
+    assert share == pytest.approx(0.286, abs=0.05), "P(N(.66, .05) > N(.70, .05))"
+    told = [result.propensity for result in results if result.deployment == "b"]
+    assert sum(told) / len(told) == pytest.approx(0.286, abs=0.05)
+    assert {result.deployment for result in [exploring().route({"prompt": "x"}) for _ in range(20)]} == {"a"}
+
+
+def test_exploring_ends_with_its_money() -> None:
+    router = exploring(explore_usd=0.001)
+    tried = sum(router.route({"prompt": "x"}).deployment == "b" for _ in range(600))
+    extra = 500 * 2e-6  # USD, about what b costs beyond a for one expected answer
+    assert 0 < tried <= 0.001 / extra + 1
+    router.clock.advance(86_400)  # type: ignore[attr-defined]
+    assert any(router.route({"prompt": "x"}).deployment == "b" for _ in range(50)), "another day"
+
+
+def test_a_conversation_keeps_its_draw() -> None:
+    router = exploring(explore_usd=10)
+    for number in range(12):
+        asked = {"prompt": "x", "routing": {"session": f"s{number}"}}
+        assert len({router.route(asked).deployment for _ in range(5)}) == 1

@@ -17,7 +17,7 @@ The map::
     result.py     RouteResult, the record of a call            explain.py  the same for people
     version.py    one version made ready, and what versions share (live state, money)
     layers.py     which versions and policies a name stands for; call_fields.py  what rules read of a call
-    shadow.py     targets that are asked beside the answer     history.py  one record a call, off the hot path
+    shadow.py     targets that are asked beside the answer     history/  one record a call, off the hot path
     shelf.py      where versions are kept                      models.py  sets of litellm's models
     router.py     Router, the façade                           wrap.py  the decorator for other clients
     routers.py    Client and RoutersClient, the collection

@@ -27,6 +27,14 @@ if TYPE_CHECKING:
 Layer = tuple[Version, Policy]
 
 
+def under(policy: Policy, options: Sequence[Routing | None], prefer: str | None) -> Policy:
+    """``policy`` under the layers of one call."""
+    for layer in options:
+        if layer is not None:
+            policy = with_options(policy, layer)
+    return policy if prefer is None else replace(policy, prefer=prefer)
+
+
 @dataclass(slots=True)
 class Chosen:
     """What the rules of one call came to: the first rule that matched, its targets (the one that answers first), the
@@ -93,10 +101,7 @@ class Asking:
         return found
 
     def _under_call(self, policy: Policy) -> Policy:
-        for options in self.options:
-            if options is not None:
-                policy = with_options(policy, options)
-        return policy if self.prefer is None else replace(policy, prefer=self.prefer)
+        return under(policy, self.options, self.prefer)
 
     def _by_rules(
         self, version: Version, rules: CompiledRules, tag: RouterTag, passed: tuple[str, ...], main: bool = True

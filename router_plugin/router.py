@@ -18,7 +18,7 @@ from .decide.request import read_request
 from .errors import NoCandidateError, ResourceNotFoundError, SpecError, did_you_mean
 from .explain import explain
 from .history import History
-from .layers import Asking, Layer
+from .layers import Asking, Layer, under
 from .provider.litellm_port import LitellmProvider
 from .provider.port import CataloguedProvider
 from .records import Candidate
@@ -32,7 +32,6 @@ from .spec.deployment import Deployment
 from .spec.diff import diff
 from .spec.document import document, export, spec_with
 from .spec.options import Routing
-from .spec.policy import Policy, with_options
 from .spec.router_spec import RouterSpec, router_name
 from .spec.rules import Rule
 from .spec.strings import ModelTag, RouterTag
@@ -383,7 +382,7 @@ class Router:
         chosen = None
         if version.rules is None and fallbacks is None and name in self._addresses:
             plain = options == (None, None) and prefer is None
-            layers: list[Layer] = [(version, version.policy if plain else _under(version.policy, options, prefer))]
+            layers: list[Layer] = [(version, version.policy if plain else under(version.policy, options, prefer))]
         else:
             find = partial(self._addressed, others)
             asked = prefer if prefer is not None else name
@@ -631,16 +630,6 @@ class Router:
 
 def _home(clock: Clock, provider: Any, seed: int | None, scorer: Scorer | None, history: History) -> Home:
     return Home(clock, provider if provider is not None else LitellmProvider(), seed, scorer, history, Shadows(clock))
-
-
-def _under(policy: Policy, options: tuple[Routing | None, ...], prefer: str | None) -> Policy:
-    """``policy`` with the layers of one call."""
-    from dataclasses import replace
-
-    for layer in options:
-        if layer is not None:
-            policy = with_options(policy, layer)
-    return policy if prefer is None else replace(policy, prefer=prefer)
 
 
 def failed(call: Call, error: BaseException) -> None:

@@ -25,7 +25,7 @@ from router_plugin import (
     RouteResult,
     SpecError,
 )
-from router_plugin import history as history_module
+from router_plugin.history import log as history_module
 from router_plugin.testing import FakeClock, Reply, ScriptedProvider
 
 SECRET = "sk-canary-4711-abcdefgh"

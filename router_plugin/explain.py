@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from .result import RouteResult
 
 
-def explain(result: RouteResult) -> str:
-    """Several lines of plain text, columns aligned, no control characters."""
+def explain(result: RouteResult, moved: Sequence[tuple[str, float]] = ()) -> str:
+    """Several lines of plain text, columns aligned, no control characters. ``moved``: what moved the predicted quality
+    of the first choice, and by how much."""
     lines = [f"request {result.request_id} · router {result.router} (version {result.version}) · by {result.objective}"]
     if result.matched_rule is not None:
         lines.append(f"rule: {result.matched_rule.name} ({result.matched_rule.strategy}), targets: {_targets(result)}")
@@ -17,6 +20,9 @@ def explain(result: RouteResult) -> str:
     else:
         lines.append(f"{'served by' if result.served else 'first choice'}: {served}")
         lines += ["", *_candidates(result)]
+    if moved:
+        lines += ["", f"what moved the quality of {result.model}"]
+        lines += [f"  {change:+.3f}  {name}" for name, change in moved]
     if result.rejected:
         lines += ["", "left out"]
         width = max(len(name) for name in result.rejected)

@@ -40,6 +40,8 @@ from .version import Home, Tag, Version, session_key, tags_of
 
 if TYPE_CHECKING:
     from .check import Report
+    from .learn.frontier import Frontier
+    from .learn.predictor import Predictor
     from .replay import Replay
     from .routers import Client
 
@@ -601,6 +603,26 @@ class Router:
 
         return check(self, sample, **keywords)
 
+    # -- learning -----------------------------------------------------------------------------------------------
+
+    def fit(self, outcomes: Any, *, seed: int = 0, note: str | None = None) -> Predictor:
+        """Train on outcomes that exist already, without calling anyone, and choose by it from then on (a saved router:
+        a new version). ``outcomes``: rows ``{"prompt", "scores": {model: 0..1}, …}``, a JSONL, CSV or Parquet file of
+        them, or records of the history with feedback and content. Needs the extra ``learn``.
+
+        Raises: SpecError for malformed rows; TrainingError where no row has a score.
+        """
+        from .learn.of_router import fit_router
+
+        return fit_router(self, outcomes, seed, note)
+
+    def frontier(self, outcomes: Any, **keywords: Any) -> Frontier:
+        """The settings of the dials that are Pareto-efficient over held-out outcomes, each as a router string. See
+        ``router_plugin.learn.frontier``; prices and predictions are the router's own."""
+        from .learn.of_router import frontier_of
+
+        return frontier_of(self, outcomes, **keywords)
+
     # -- looking ------------------------------------------------------------------------------------------------
 
     def stats(self) -> dict[str, Any]:
@@ -620,12 +642,16 @@ class Router:
         """Every account: ``name, key, limit_usd, settled_usd, reserved_usd, left_usd, resets_at``."""
         return self._active().ledger.report()
 
-    def explain(self, source: Any) -> str:
-        """A decision, response, stream or exception as a table a person can read."""
+    def explain(self, source: Any, messages: Any = None) -> str:
+        """A decision, response, stream or exception as a table a person can read. With the ``messages`` (or prompt)
+        that were asked, the words and features that moved a trained predictor are named; no record keeps them."""
         result = RouteResult.of(source)
         if result is None:
             raise SpecError(f"explain: no record of a routed call in this {type(source).__name__}")
-        return explain(result)
+        moved = getattr(self._active().predictor, "explain", None)
+        if messages is None or moved is None or result.model is None:
+            return explain(result)
+        return explain(result, moved(messages, result.model))
 
 
 def _home(clock: Clock, provider: Any, seed: int | None, scorer: Scorer | None, history: History) -> Home:

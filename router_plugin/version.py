@@ -197,9 +197,14 @@ class Version:
                 selection = self._selections[key] = select((*candidates, *implicit), policy)
         return selection
 
+    @property
+    def predictor(self) -> Scorer | None:
+        """Who predicts: the router's scorer, else the version's own artefact."""
+        return self.learned if self.home.scorer is None else self.home.scorer
+
     def scores(self, request: Request) -> Sequence[Score | None] | None:
         """What the router's predictor says of all candidates, in their order; None without one."""
-        scorer = self.learned if self.home.scorer is None else self.home.scorer
+        scorer = self.predictor
         return None if scorer is None else self.home.score(scorer, request, self.candidates(), self.name)
 
     def decide(
@@ -217,7 +222,7 @@ class Version:
             keys = ledger.keys_of(request.keys)
             at.limit = ledger.left(keys)
         pool = self.select(policy)
-        if self.learned is not None or home.scorer is not None:
+        if self.predictor is not None:
             at.scores = self.scores(request)
         decision = decide(pool, at)
         if policy.explore_usd and at.scores is not None and at.sticky is None and len(decision.ranking) > 1:

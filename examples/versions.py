@@ -73,7 +73,7 @@ def main() -> None:
         exported = router.export(2, format="yaml")
         with tempfile.TemporaryDirectory() as other:
             copy = Client(other).routers.import_router(exported)
-            assert copy.export(format="yaml").replace("version: 1", "version: 2") == exported
+            assert copy.export(format="yaml") == exported
             print(f"exported and imported: {copy.versions[0]['hash'] == router.versions[1]['hash']}")
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from .call_fields import CallFields
 from .checks import unsure
 from .decide.rules import CompiledRules, Match, Tried, pick_split
-from .errors import SpecError
+from .errors import RouterError, SpecError
 from .spec.options import Routing
 from .spec.paths import path_of
 from .spec.policy import Policy, with_options
@@ -43,7 +43,7 @@ class Chosen:
     rule: Rule | None = None
     targets: tuple[Target, ...] = ()
     propensity: float = 1.0
-    shadows: list[tuple[Rule, Target, Layer]] = field(default_factory=list)
+    shadows: list[tuple[Rule, Target, Layer | RouterError]] = field(default_factory=list)
     matches: list[Match] = field(default_factory=list)
     widths: list[int] = field(default_factory=list)  # how many layers each target of the first rule came to
 
@@ -85,6 +85,7 @@ class Asking:
     find: Callable[[Tag], Version]  # the version that a tag addresses
     draw: Callable[[], float]
     chosen: Chosen = field(default_factory=Chosen)
+    version: Version | None = None  # the one that was asked first
 
     def layers(self, tags: tuple[Tag, ...]) -> list[Layer]:
         """One layer a tag; of a router with rules, those of the targets that the rules choose.
@@ -94,6 +95,7 @@ class Asking:
         found: list[Layer] = []
         for tag in tags:
             version = self.find(tag)
+            self.version = self.version or version
             if version.rules is not None and isinstance(tag, RouterTag):
                 found += self._by_rules(version, version.rules, tag, ())
             else:
@@ -125,8 +127,7 @@ class Asking:
         passed = (*passed, here)
         if rule.strategy == "SHADOW":
             for target in targets[1:]:
-                for layer in self._of_target(version, target, tag, passed, False)[:1]:
-                    chosen.shadows.append((rule, target, layer))
+                chosen.shadows.append((rule, target, self._shadow(version, target, tag, passed)))
             targets = targets[:1]
         layers: list[Layer] = []
         for number, target in enumerate(targets):
@@ -135,6 +136,13 @@ class Asking:
             if first:
                 chosen.widths.append(len(found))
         return self._escalating(rule, layers) if rule.strategy == "CASCADE" else layers
+
+    def _shadow(self, version: Version, target: Target, tag: RouterTag, passed: tuple[str, ...]) -> Layer | RouterError:
+        """The layer of a target that only shadows the answer: what is wrong with it must not touch the answer."""
+        try:
+            return self._of_target(version, target, tag, passed, False)[0]
+        except RouterError as error:
+            return error
 
     @staticmethod
     def _escalating(rule: Rule, layers: list[Layer]) -> list[Layer]:

@@ -21,6 +21,7 @@ from contextvars import ContextVar
 from functools import lru_cache
 from typing import Any
 
+from . import router as router_module
 from .capabilities import PROVIDERS, Answers
 from .errors import RouterError, SpecError
 from .fork import renew_in_child
@@ -183,6 +184,7 @@ class _Host:
         """Readers take no lock: each of these is one assignment of a value nobody edits."""
         self._installed = installed
         self.routers = {router.name: router for one in installed for router in one.routers}
+        router_module.INSTALLED = self.routers
         self.default = installed[-1].routers[0] if installed else None
         self.intercepting = tuple(one for one in reversed(installed) if one.intercept)
 

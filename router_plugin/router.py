@@ -15,7 +15,7 @@ from .clock import SYSTEM_CLOCK, Clock
 from .decide.cost import EXPECTED_OUTPUT_TOKENS
 from .decide.reasons import reason
 from .decide.request import read_request
-from .errors import NoCandidateError, ResourceNotFoundError, SpecError, did_you_mean
+from .errors import NoCandidateError, ResourceNotFoundError, SpecError, VersionConflictError, did_you_mean
 from .explain import explain
 from .history import History
 from .layers import Asking, Layer, under
@@ -45,7 +45,9 @@ if TYPE_CHECKING:
     from .replay import Replay
     from .routers import Client
 
+INSTALLED: dict[str, Router] = {}  # by name; replaced by the plugin with every install
 Models = Sequence["str | Deployment | Mapping[str, Any]"] | str
+_TRIES = 20
 _SAVED: Models = []  # no models were given (told by identity): the router is a saved one
 
 
@@ -64,6 +66,8 @@ class Router:
 
     Raises: SpecError naming the field and what would be right.
     """
+
+    _client: Client | None
 
     def __init__(
         self,
@@ -109,7 +113,14 @@ class Router:
             self._set_up(spec, scorer, seed, clock, provider, **kept)
             return
         self._refer(name, client, seed, clock, provider, scorer, **kept)
-        self._save(spec, self._shelf.latest(), True, None)
+        for _ in range(_TRIES):  # others may be starting with it at this moment
+            try:
+                self._save(spec, self._shelf.latest(), True, None)
+                break
+            except VersionConflictError:
+                continue
+        else:
+            self._save(spec, self._shelf.latest(), True, None)
 
     def _set_up(
         self, spec: RouterSpec, scorer: Scorer | None, seed: int | None, clock: Clock, provider: Any, **kept: Any
@@ -138,13 +149,14 @@ class Router:
         self._shelf = client.shelf(name)
         history = partial(client.history, name, clock, **kept)
         self._home = client.home(name, lambda: _home(clock, provider, seed, scorer, history()))
-        self._home.folder = client.path.parent
-        if scorer is not None:
-            self._home.scorer = scorer
+        self._home.folder, self._client = client.path.parent, client
+        self._home.given(clock if clock is not SYSTEM_CLOCK else None, provider, seed, scorer)
+        self._home.history.given(**kept)
 
     def _name(self, name: str) -> None:
         self.name = name
         self._addresses = (None, "router", name, f"router/{name}", f"router_{name}")
+        self._client = None
         self._pinned: int | None = None  # the one version that this object stands for
 
     @classmethod
@@ -264,8 +276,10 @@ class Router:
     def at(self, number: int) -> Version:
         """One version, made ready.
 
-        Raises: ResourceNotFoundError where there is none of that number.
+        Raises: ResourceNotFoundError where there is none of that number; SpecError for what is no number.
         """
+        if isinstance(number, bool) or not isinstance(number, int):
+            raise SpecError(f"version: must be a whole number, not {shown(number)}")
         with self._home.lock:
             version = self._home.versions.get(number)
             if version is None:
@@ -296,10 +310,10 @@ class Router:
         Raises: SpecError for a bad setting; VersionConflictError where somebody else has written one meanwhile:
         ``refresh()``, look, and update again.
         """
-        active = self._active()
         if rules is not None:
             changes["rules"] = rules
         with self._home.lock:
+            active = self._active()
             if not self._home.latest:
                 self._home.latest = self._shelf.latest()
             self._save(spec_with(active.spec, changes), self._home.latest, deploy, note)
@@ -325,6 +339,7 @@ class Router:
         """Forget what was read: the next use sees what other processes have deployed meanwhile."""
         with self._home.lock:
             self._home.current, self._home.latest = None, 0
+            self._home.versions.clear()
 
     def diff(self, old: int, new: int) -> str:
         """What changed between two versions: one line a change."""
@@ -336,7 +351,7 @@ class Router:
         Raises: SpecError where it holds what no file may (a key that is written out, a function).
         """
         made = self._active() if version is None else self.at(version)
-        return export(made.spec, made.number, format)
+        return export(made.spec, format)
 
     # -- deciding -----------------------------------------------------------------------------------------------
 
@@ -390,6 +405,7 @@ class Router:
             asked = prefer if prefer is not None else name
             asking = Asking(request, options, prefer, asked, data, find, home.random.random)
             layers, chosen = asking.layers(self._tags(name, fallbacks)), asking.chosen
+            version = asking.version or version
         first, policy = layers[0]
         segments = [first.decide(policy, request)]
         for owner, further in layers[1:] if len(layers) > 1 else ():
@@ -401,7 +417,7 @@ class Router:
             kwargs,
             policy,
             segments,
-            RouteResult(self.name, version.number, segments, version.hash, chosen),
+            RouteResult(version.name, version.number, segments, version.hash, chosen),
             home.clock,
             now,
             deadline,
@@ -444,8 +460,10 @@ class Router:
             router = self
         elif tag.name in others:
             router = others[tag.name]
+        elif (found := self._neighbour(tag.name)) is not None:
+            router = found
         else:
-            known = sorted({self.name, *others})
+            known = sorted({self.name, *others, *INSTALLED})
             raise SpecError(
                 f"unknown router {shown(tag.name)}{did_you_mean(tag.name, known)}; known: {', '.join(known)}"
             )
@@ -455,6 +473,17 @@ class Router:
             return router.at(tag.version)
         except ResourceNotFoundError as error:
             raise SpecError(str(error)) from None
+
+    def _neighbour(self, name: str) -> Router | None:
+        """Another router that rules may name: one that is installed, or is saved in the same store."""
+        if name in INSTALLED or self._client is None:
+            return INSTALLED.get(name)
+        router = Router(name, client=self._client)
+        try:
+            router._active()
+        except ResourceNotFoundError:
+            return None
+        return router
 
     def candidates(self) -> tuple[Candidate, ...]:
         """The deployments of the active version with their facts."""

@@ -13,8 +13,9 @@ import os
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .clock import SYSTEM_CLOCK, Clock
 from .errors import ResourceNotFoundError, SpecError
@@ -30,7 +31,25 @@ from .spec.router_spec import RouterSpec
 from .spec.store import Database, Store
 from .version import Home
 
+if TYPE_CHECKING:
+    from .learn.job_store import RouterTrainingJob
+    from .learn.jobs import TrainingJobs
+    from .learn.judge_store import JudgesClient
+
 FILE = "routers.db"
+
+
+def learning(module: str) -> Any:
+    """A module of learn/, which needs NumPy.
+
+    Raises: ImportError that names the extra.
+    """
+    try:
+        return import_module(f"router_plugin.learn.{module}")
+    except ModuleNotFoundError as error:
+        raise ImportError(
+            f"{error.name} is missing: pip install 'router-plugin[train]' (or [learn], to serve)"
+        ) from error
 
 
 class Client:
@@ -58,9 +77,17 @@ class Client:
         self._homes: dict[str, Home] = {}
         self._lock = threading.RLock()
         self.routers = RoutersClient(self)
+        self._judges: JudgesClient | None = None
 
     def __repr__(self) -> str:
         return f"Client({str(self.path)!r})"
+
+    @property
+    def judges(self) -> JudgesClient:
+        """The judges in this file, as versioned resources. Needs the extra ``learn``."""
+        if self._judges is None:
+            self._judges = learning("judge_store").JudgesClient(self)
+        return self._judges
 
     def shelf(self, name: str) -> Shelf:
         """Where the versions of one router are kept."""
@@ -210,6 +237,7 @@ class RoutersClient:
 
     def __init__(self, client: Client) -> None:
         self._client = client
+        self._jobs: TrainingJobs | None = None
 
     def create_router(self, router_id: str, base_model: str, description: str | None = None) -> Router:
         """A new router, which routes to its base model alone until it is trained or updated.
@@ -284,6 +312,8 @@ class RoutersClient:
         kwargs = dict(completion_request)
         if kwargs.pop("stream", False):
             raise SpecError("run: returns the text of a whole answer; for a stream use router.completion(stream=True)")
+        if routing_constraint is not None and not isinstance(routing_constraint, RoutingConstraint):
+            raise SpecError(f"run: routing_constraint: must be a RoutingConstraint, not {shown(routing_constraint)}")
         options = routing_constraint.options() if routing_constraint is not None else Routing()
         given = {name: getattr(options, name) for name in options.model_fields_set}
         routing = kwargs.pop("routing", None) or {}
@@ -293,6 +323,54 @@ class RoutersClient:
         text = RunResult(output_text(response))
         text.response, text.route_result = response, RouteResult.of(response)
         return text
+
+    @property
+    def training_jobs(self) -> TrainingJobs:
+        """The training jobs in this file. Needs the extra ``learn``."""
+        if self._jobs is None:
+            self._jobs = learning("jobs").TrainingJobs(self._client)
+        return self._jobs
+
+    def run_training_job(
+        self, router: Router | str, judge: Any, llms: Any, requests: Any, **keywords: Any
+    ) -> RouterTrainingJob:
+        """Let ``llms`` answer ``requests``, let ``judge`` score the answers, fit a predictor, and deploy a version
+        that chooses by it: in the background, or with ``wait=True`` now. Durable: killed at any point it resumes and
+        pays for nothing twice. Keywords: ``budget_usd``, ``concurrency``, ``wait``, ``seed``, ``name``, ``max_answer_tokens``.
+
+        Raises: ResourceNotFoundError; SpecError; TrainingError.
+        """
+        return self.training_jobs.run(self._existing(router), judge, llms, requests, **keywords)
+
+    def poll_training_job(
+        self, job_name: str, poll_interval: float | None = None, poll_timeout: float | None = None
+    ) -> RouterTrainingJob:
+        """The state of a job; with ``poll_interval`` or ``poll_timeout`` (seconds) as ``wait_training_job``.
+
+        Raises: ResourceNotFoundError; TimeoutError; TrainingError where it was killed and nobody works on it.
+        """
+        return self.training_jobs.poll(job_name, poll_interval, poll_timeout)
+
+    def wait_training_job(
+        self, job_name: str, poll_interval: float = 10, poll_timeout: float = 1200
+    ) -> RouterTrainingJob:
+        """The state of a job when it has ended.
+
+        Raises: ResourceNotFoundError; TimeoutError where it has not after ``poll_timeout`` seconds.
+        """
+        return self.training_jobs.wait(job_name, poll_interval, poll_timeout)
+
+    def estimate_training_job(self, router: Router | str, judge: Any, llms: Any, requests: Any) -> Any:
+        """What ``run_training_job`` would cost, without asking anybody."""
+        return self.training_jobs.estimate(self._existing(router), judge, llms, requests)
+
+    def delete_training_job(self, job_name: str) -> None:
+        """Forget a job with the prompts and answers that it kept."""
+        self.training_jobs.delete(job_name)
+
+    def resume_training_job(self, job_name: str, **keywords: Any) -> RouterTrainingJob:
+        """Go on with a job that was killed or failed; nothing that was paid for is asked again."""
+        return self.training_jobs.resume(job_name, **keywords)
 
     def delete(self, router_id: str | Router) -> None:
         """Remove a router with all its versions.

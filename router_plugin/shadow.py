@@ -23,6 +23,7 @@ from .clock import Clock
 from .errors import RouterError
 from .fork import renew_in_child
 from .provider.usage import output_text
+from .records import Request
 from .result import RouteResult
 from .spec.budget import Budget
 from .spec.capability import STREAMING
@@ -55,8 +56,9 @@ class Shadows:
         self._idle = threading.Condition(self._lock)
         self._running.clear()
 
-    def start(self, call: Call, home: Home) -> None:
-        """Ask the shadows of a call that is over, as far as there is room."""
+    def start(self, call: Call, home: Home, request: Request, kwargs: dict[str, Any]) -> None:
+        """Ask the shadows of a call that is over and recorded, as far as there is room. ``request`` and ``kwargs`` are
+        the call's own, with their content."""
         for rule, target, layer in call.shadows:
             assert rule.shadow is not None
             if rule.shadow.sample < 1.0 and home.random.random() >= rule.shadow.sample:
@@ -64,23 +66,39 @@ class Shadows:
             with self._lock:
                 running = self._running.get(rule.name, 0)
                 if running >= rule.shadow.max_concurrency:
-                    self._count(rule.name, target.model_name, "dropped")
+                    self._drop(call, rule, target)
                     continue
                 self._running[rule.name] = running + 1
             thread = threading.Thread(
-                target=self._run, args=(call, home, rule, target, layer), name="router_plugin-shadow", daemon=True
+                target=self._run,
+                args=(call, home, rule, target, layer, request, kwargs),
+                name="router_plugin-shadow",
+                daemon=True,
             )
             try:
                 thread.start()
             except RuntimeError:  # the interpreter ends, or there can be no more threads
                 self._over(rule.name)
                 with self._lock:
-                    self._count(rule.name, target.model_name, "dropped")
+                    self._drop(call, rule, target)
 
-    def _run(self, call: Call, home: Home, rule: Rule, target: Target, layer: Layer) -> None:
+    def _drop(self, call: Call, rule: Rule, target: Target) -> None:
+        self._count(rule.name, target.model_name, "dropped")
+        call.result.shadows.append({"rule": rule.name, "target": target.model_name, "outcome": "dropped"})
+
+    def _run(
+        self,
+        call: Call,
+        home: Home,
+        rule: Rule,
+        target: Target,
+        layer: Layer | RouterError,
+        request: Request,
+        kwargs: dict[str, Any],
+    ) -> None:
         told: dict[str, Any] = {"rule": rule.name, "target": target.model_name}
         try:
-            told |= self._ask(call, home, rule, layer)
+            told |= self._ask(call, home, rule, layer, request, kwargs)
         except BaseException as error:  # of a background thread: there is nobody else to tell
             told |= {"outcome": "failed", "error": type(error).__name__}
             log.debug("a shadow of rule %r failed", rule.name, exc_info=True)
@@ -94,13 +112,23 @@ class Shadows:
         finally:
             self._over(rule.name)
 
-    def _ask(self, call: Call, home: Home, rule: Rule, layer: Layer) -> dict[str, Any]:
+    def _ask(
+        self,
+        call: Call,
+        home: Home,
+        rule: Rule,
+        layer: Layer | RouterError,
+        request: Request,
+        kwargs: dict[str, Any],
+    ) -> dict[str, Any]:
+        if isinstance(layer, RouterError):
+            return {"outcome": "refused", "error": str(layer)[:500]}
         version, policy = layer
         shadow = rule.shadow
         assert shadow is not None
         budget = Budget(shadow.budget_usd, per=shadow.per, name=f"shadow {rule.name}")
         money = Ledger((budget,), self._clock, self._fleet.books)
-        request = replace(call.request, stream=False, needs=call.request.needs & ~STREAMING)
+        request = replace(request, stream=False, needs=request.needs & ~STREAMING)
         policy = replace(
             policy, timeout_s=shadow.timeout_s, max_attempts=1, hedge_after=None, session=None, fallback_on=()
         )
@@ -108,7 +136,7 @@ class Shadows:
         result = RouteResult(version.name, version.number, [segment], version.hash)
         if not segment.decision.ranking:
             return {"outcome": "refused", "error": "; ".join(result.rejected.values())[:500]}
-        kwargs = {name: value for name, value in call.kwargs.items() if name not in _OURS_ALONE}
+        kwargs = {name: value for name, value in kwargs.items() if name not in _OURS_ALONE}
         now = self._clock.monotonic()
         beside = Call(
             request, kwargs, policy, [segment], result, self._clock, now, now + shadow.timeout_s, call.count_tokens,

@@ -11,6 +11,7 @@ import math
 import random
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,11 +79,29 @@ class Home:
         if not self._seeded:
             self.random.seed()
 
+    def given(self, clock: Clock | None, provider: Any, seed: int | None, scorer: Scorer | None) -> None:
+        """What another reference to this router brings along: it holds for all of them from now on.
+
+        Raises: SpecError for another clock, which cannot be changed.
+        """
+        if clock is not None and clock is not self.clock:
+            raise SpecError("Router: clock: this router is in use in this client already, with another clock")
+        if provider is not None and provider is not self.provider:
+            with self.lock:
+                self.provider, self.current = provider, None
+                self.versions.clear()
+        if seed is not None:
+            self.random.seed(seed)
+        self.scorer = scorer if scorer is not None else self.scorer
+
     def ended(self, call: Call) -> None:
         """A call has come to its end: it is recorded, and what only shadows it begins."""
-        if call.shadows and call.result.status in ("answered", "left early", "failed"):
-            self.shadows.start(call, self)
+        if not call.shadows or call.result.status not in ("answered", "left early", "failed"):
+            self.history.add(call)
+            return
+        request, kwargs = replace(call.request), dict(call.kwargs)  # what is recorded forgets its content
         self.history.add(call)
+        self.shadows.start(call, self, request, kwargs)
 
     def score(
         self, scorer: Scorer, request: Request, candidates: Sequence[Candidate], name: str

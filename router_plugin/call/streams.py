@@ -96,6 +96,8 @@ class Handover:
             self.guard.ended()
             source = self.source if collected is None else collected
             text = self.kind.text(source)
+            if self.flight.call.keep_answer:
+                self.flight.call.answer = text
             self.flight.abandon(text, "left early", self._so_far(source, text))
             self.flight.call.over("left early")
 

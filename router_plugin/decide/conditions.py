@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from ..spec.conditions import Condition, Group
 from ..spec.paths import Path
 from .fields import MISSING, Reader
-from .operators import NEGATIONS, make_test
+from .operators import TRUE_OF_NOTHING, make_test
 from .regexes import SHARED_FROM, SharedRegexes
 
 
@@ -24,7 +24,7 @@ class Leaf:
 
     def __init__(self, condition: Condition, slot: int) -> None:
         self.condition, self.slot = condition, slot
-        self.if_missing = condition.operator in NEGATIONS
+        self.if_missing = condition.operator in TRUE_OF_NOTHING
         self.test = make_test(condition)
 
     def check(self, read: Reader) -> bool | None:

@@ -119,11 +119,12 @@ _MAKERS: dict[str, Callable[[Any], Test]] = {
     "regex_match": regex_test,
     "exists": lambda value: lambda found: True,  # a field that is missing is never tested
 }
+TRUE_OF_NOTHING = ("not_equals", "not_in", "not_exists")  # what holds of a field that is missing
 NEGATIONS = {"not_equals": "equals", "not_in": "is_in", "not_contains": "contains", "not_exists": "exists"}
 
 
 def make_test(condition: Condition) -> Test:
-    """The test of a condition's field where it is there; where it is missing, just the ``NEGATIONS`` hold."""
+    """The test of a condition's field where it is there; where it is missing, ``TRUE_OF_NOTHING`` hold."""
     operator: str = condition.operator
     if operator in NEGATIONS:
         return _negated(_MAKERS[NEGATIONS[operator]](condition.value))

@@ -49,6 +49,8 @@ def fits(record: Record, wanted: Mapping[str, Any]) -> bool:
             at = datetime.fromisoformat(record["created_at"]).timestamp()
             if at < value if name == "since" else at >= value:
                 return False
-        elif str(record["matched_rule" if name == "rule" else name]) != value:
-            return False
+        else:
+            found = record["matched_rule" if name == "rule" else name]
+            if found is None or str(found) != value:
+                return False
     return True

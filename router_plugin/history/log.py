@@ -55,14 +55,12 @@ class History:
         log_content: bool | None = None,
         redaction: Callable[[Any], Any] | None = None,
     ) -> None:
-        if rows is not None and (isinstance(rows, bool) or not isinstance(rows, int) or rows < 1):
-            raise SpecError(f"history_rows: must be a whole number of at least 1, got {shown(rows)}")
-        if days is not None and (isinstance(days, bool) or not isinstance(days, (int, float)) or not days > 0):
-            raise SpecError(f"history_days: must be a number of days greater than 0, got {shown(days)}")
-        self.keep_s = math.inf if days is None else days * 86_400.0
+        self.keep_s = math.inf
         self.router, self._clock, self._database = router, clock, database
-        self.rows = rows or (ROWS_IN_MEMORY if database is None else ROWS_IN_FILE)
-        self.log_content, self._redaction = bool(log_content), redaction
+        self.rows = ROWS_IN_MEMORY if database is None else ROWS_IN_FILE
+        self.log_content = False
+        self._redaction: Callable[[Any], Any] | None = None
+        self.given(rows, days, log_content, redaction)
         self.dropped = 0
         self._waiting: deque[tuple[Call, float]] = deque()
         self._ring: OrderedDict[str, Record] = OrderedDict()
@@ -71,6 +69,28 @@ class History:
         WRITER.serve(self)
         renew_in_child(self)
 
+    def given(
+        self,
+        rows: int | None = None,
+        days: float | None = None,
+        log_content: bool | None = None,
+        redaction: Callable[[Any], Any] | None = None,
+    ) -> None:
+        """What another reference to the router asks for: it holds from now on.
+
+        Raises: SpecError.
+        """
+        if rows is not None:
+            if isinstance(rows, bool) or not isinstance(rows, int) or rows < 1:
+                raise SpecError(f"history_rows: must be a whole number of at least 1, got {shown(rows)}")
+            self.rows = rows
+        if days is not None:
+            if isinstance(days, bool) or not isinstance(days, (int, float)) or not days > 0:
+                raise SpecError(f"history_days: must be a number of days greater than 0, got {shown(days)}")
+            self.keep_s = days * 86_400.0
+        self.log_content = self.log_content if log_content is None else bool(log_content)
+        self._redaction = self._redaction if redaction is None else redaction
+
     def after_fork(self) -> None:
         """What waits is the parent's to write."""
         self._lock = threading.RLock()
@@ -78,7 +98,7 @@ class History:
 
     def add(self, call: Call) -> None:
         """Take a call that is over."""
-        if not self.log_content and not call.shadows:
+        if not self.log_content:
             call.kwargs = {}
             call.request.messages, call.request.tools = (), None
         if self._database is None:
@@ -91,7 +111,10 @@ class History:
             self._warn(f"requests of router {self.router!r} come faster than they can be recorded; some are left out")
             return
         self._waiting.append((call, self._clock.wall()))
-        WRITER.wake()
+        if WRITER.ended:  # the interpreter is on its way out, and a stream was collected late
+            self.try_flush()
+        else:
+            WRITER.wake()
 
     def flush(self) -> None:
         """Make and keep the records of everything that waits.
@@ -103,9 +126,9 @@ class History:
             while self._waiting:
                 batch.append(self._waiting.popleft())
             try:
-                records = [record for call, at in batch if (record := self._made(call, at)) is not None]
-                if records:
-                    self._keep(records)
+                kept = [made for call, at in batch if (made := self._made(call, at)) is not None]
+                if kept:
+                    self._keep(kept)
             except RouterError:
                 self._waiting.extendleft(reversed(batch))
                 raise
@@ -114,7 +137,7 @@ class History:
         """``flush`` for those who cannot answer for it: what goes wrong is said once."""
         try:
             self.flush()
-        except RouterError as error:
+        except Exception as error:
             self._warn(f"requests of router {self.router!r} cannot be recorded: {error}")
 
     def _warn(self, message: str) -> None:
@@ -122,12 +145,13 @@ class History:
             self._said.add(message)
             log.warning("%s", message)
 
-    def _made(self, call: Call, ended: float) -> Record | None:
+    def _made(self, call: Call, ended: float) -> tuple[Record, tuple[Any, ...]] | None:
+        """The record of a call, and its row in a file; None where it cannot be made."""
         try:
             record = record_of(call, ended)
             if self.log_content:
                 record.update(self._content(call))
-            return record
+            return record, () if self._database is None else row_of(record)
         except Exception:  # a record must not cost the others theirs; it is said with its trace
             log.exception("a request of router %r could not be recorded", self.router)
             return None
@@ -136,15 +160,15 @@ class History:
         kept: Record = {"messages": call.kwargs.get("messages"), "answer": call.answer}
         return {name: self._redaction(value) if self._redaction is not None else value for name, value in kept.items()}
 
-    def _keep(self, records: list[Record]) -> None:
+    def _keep(self, made: list[tuple[Record, tuple[Any, ...]]]) -> None:
         if self._database is None:
-            for record in records:
+            for record, _ in made:
                 self._ring[record["request_id"]] = record
             while len(self._ring) > self.rows:
                 self._ring.popitem(last=False)
             return
         oldest = self._clock.wall() - self.keep_s
-        rows = [row_of(record) for record in records]
+        rows = [row for _, row in made]
 
         def insert(connection: Any) -> None:
             connection.executemany("INSERT OR REPLACE INTO requests VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
@@ -164,7 +188,7 @@ class History:
         """Records, newest first."""
         if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
             raise SpecError(f"limit: must be a whole number of at least 1, got {shown(limit)}")
-        wanted = checked(filters)
+        limit, wanted = min(limit, 1 << 40), checked(filters)
         if self.keep_s < math.inf:
             wanted["since"] = max(wanted.get("since", 0.0), self._clock.wall() - self.keep_s)
         self.flush()
@@ -202,22 +226,24 @@ class History:
     def amend(self, request_id: str, changes: Mapping[str, Any]) -> Record:
         """Set fields of a record that is kept, and give it. A list is added to what there is."""
         with self._lock:
-            record = self.get(request_id)
-            for name, value in changes.items():
-                record[name] = [*record.get(name, ()), *value] if isinstance(value, list) else value
-            self._keep_changed(record)
-        return record
+            if self._database is None:
+                record = self.get(request_id)
+                self._ring[request_id] = _amended(record, changes)
+                return record
+            self.flush()
 
-    def _keep_changed(self, record: Record) -> None:
-        if self._database is None:
-            self._ring[record["request_id"]] = record
-            return
-        text = packed(record)
-        self._database.write(
-            lambda connection: connection.execute(
-                "UPDATE requests SET record = ? WHERE id = ?", (text, record["request_id"])
-            )
-        )
+            def change(connection: Any) -> Record | None:
+                found = connection.execute(
+                    "SELECT record FROM requests WHERE id = ? AND router = ?", (request_id, self.router)
+                ).fetchone()
+                if found is None:
+                    return None
+                record = _amended(unpacked(found[0]), changes)
+                connection.execute("UPDATE requests SET record = ? WHERE id = ?", (packed(record), request_id))
+                return record
+
+            amended = self._database.write(change)
+        return self.get(request_id) if amended is None else amended
 
     def export(self, path: str | os.PathLike[str], format: str | None = None, **filters: Any) -> int:
         """All records that fit, oldest first, into a file; how many."""
@@ -226,7 +252,8 @@ class History:
         if kind not in ("jsonl", "csv"):
             raise SpecError(f"export: format: must be 'jsonl' or 'csv' (or the file's ending), not {shown(kind)}")
         records = list(reversed(self.find(limit=1 << 40, **filters)))
-        with os.fdopen(os.open(file, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w", encoding="utf-8") as out:
+        opened = os.open(file, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
+        with os.fdopen(opened, "w", encoding="utf-8", errors="replace") as out:
             if kind == "jsonl":
                 out.writelines(json_of(record) + "\n" for record in records)
             else:
@@ -235,3 +262,9 @@ class History:
                 table.writerow(names)
                 table.writerows([cell_of(record.get(name)) for name in names] for record in records)
         return len(records)
+
+
+def _amended(record: Record, changes: Mapping[str, Any]) -> Record:
+    for name, value in changes.items():
+        record[name] = [*record.get(name, ()), *value] if isinstance(value, list) else value
+    return record

@@ -55,7 +55,7 @@ def record_of(call: Call, ended: float) -> Record:
         "user": _user(request.keys.get("user")),
         "extra": _extra(request.keys.get("extra")),
         "shadows": list(result.shadows),
-        "rule_trace": result.rule_trace,
+        "rule_trace": [{**tried, "why": _without_values(tried["why"])} for tried in result.rule_trace],
         "output_cap": result.output_cap,
         "notes": result.notes,
         "request": {
@@ -67,6 +67,11 @@ def record_of(call: Call, ended: float) -> Record:
             "needs": names_of(request.needs),
         },
     }
+
+
+def _without_values(why: str) -> str:
+    """Why a rule did not match, without what was found: that may be a prompt, a header, a key."""
+    return why.partition(": found")[0]
 
 
 def row_of(record: Record) -> tuple[Any, ...]:
@@ -104,7 +109,9 @@ def unpacked(text: str) -> Record:
 
 
 def _user(value: Any) -> Any:
-    return value if value is None or isinstance(value, int) else redact(str(value))[:512]
+    if value is None or isinstance(value, int):
+        return value
+    return redact(str(value))[:512].encode("utf-8", "replace").decode()
 
 
 def _extra(value: Any) -> Any:

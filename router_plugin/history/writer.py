@@ -26,7 +26,7 @@ class Writer:
         self._served: weakref.WeakSet[Flushed] = weakref.WeakSet()
         self._work = threading.Event()
         self._thread: threading.Thread | None = None
-        self._ended = False
+        self.ended = False
         self._lock = threading.Lock()
         renew_in_child(self)
         atexit.register(self.finish)
@@ -39,7 +39,7 @@ class Writer:
             self._served.add(history)
 
     def wake(self) -> None:
-        if not self._work.is_set() and not self._ended:
+        if not self._work.is_set() and not self.ended:
             self._work.set()
             if self._thread is None:
                 self._start()
@@ -67,7 +67,7 @@ class Writer:
 
     def finish(self) -> None:
         """The interpreter ends: keep what waits. Streams that are collected later start no thread any more."""
-        self._ended = True
+        self.ended = True
         for history in self._all():
             history.try_flush()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -117,11 +118,10 @@ class Guard:
 
     def priced(self) -> None:
         """The price that was put into litellm's map for this attempt is needed no more."""
-        from .tap import TAP
-
         key, self.price = self.price, None
-        if key is not None:
-            price_done(key, TAP.pinned)
+        tap = sys.modules.get(f"{__package__}.tap")  # None: the interpreter is on its way out
+        if key is not None and tap is not None:
+            price_done(key, tap.TAP.pinned)
 
     def drop(self) -> None:
         """Give the connection back."""

@@ -128,7 +128,7 @@ class Condition(Spec):
     exists, not_exists                   none             is there (as None too), is not there
     ===================================  ===============  =======================================================
 
-    A field that is missing makes every operator false except not_exists, not_equals, not_in and not_contains.
+    A field that is missing makes every operator false except not_exists, not_equals and not_in.
     """
 
     field: FieldPath

@@ -26,7 +26,7 @@ from .router_spec import RouterSpec
 from .rules import dump_rule
 from .strings import Weights
 
-_SECRET_NAME = re.compile(r"(?i)key|token|secret|passw|authorization|credential|signature|cookie")
+_SECRET_NAME = re.compile(r"(?i)key|token|secret|passw|authorization|credential|signature|cookie|\bsig\b|\bcode\b")
 _ENVIRONMENT = "os.environ/"
 
 
@@ -95,16 +95,22 @@ def digest(data: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical(data).encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def export(spec: RouterSpec, number: int, format: str) -> str:
-    """A version as text: its document, hash and number."""
+def export(spec: RouterSpec, format: str) -> str:
+    """A version as text: its document and hash. Its number is the store's, and stays there."""
     data = document(spec)
-    whole = {"router": spec.name, "version": number, "hash": digest(data), "spec": data}
+    whole = {"router": spec.name, "hash": digest(data), "spec": data}
     if format == "json":
         return json.dumps(whole, indent=2, ensure_ascii=False) + "\n"
     if format == "yaml":
         import yaml
 
-        return yaml.safe_dump(whole, sort_keys=False, allow_unicode=True, width=100)
+        text = yaml.safe_dump(whole, sort_keys=False, allow_unicode=True, width=100)
+        try:
+            same = parse(".yaml", text) == whole
+        except ValueError:
+            same = False
+        # Texts that YAML's dialects read in different ways: JSON is YAML too, and has one reading.
+        return text if same else json.dumps(whole, indent=2) + "\n"
     raise SpecError(f"export: format: must be 'json' or 'yaml', not {shown(format)}")
 
 
@@ -113,7 +119,16 @@ def read_export(text: str) -> tuple[RouterSpec, str]:
 
     Raises: SpecError for text that is neither, and where the content does not have the hash that it says.
     """
-    data = parse(".json" if text.lstrip().startswith("{") else ".yaml", text)
+    if not isinstance(text, str):
+        raise SpecError(f"import: must be text, not {shown(text)}")
+    try:
+        data = parse(".json" if text.lstrip().startswith("{") else ".yaml", text)
+    except RecursionError:
+        raise SpecError("import: it is nested too deep") from None
+    except SpecError:
+        raise
+    except ValueError as error:
+        raise SpecError(f"import: {redact(str(error)[:200])}") from None
     if not isinstance(data, dict):
         raise SpecError(f"import: must be an exported version or settings, not {type(data).__name__}")
     inner = data.get("spec", data)

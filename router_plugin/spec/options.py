@@ -140,7 +140,8 @@ class Routing(Spec):
     the opening); ``hedge_after`` ("p95", or seconds) asks a second deployment when the first is late; ``fallback_on``
     takes exception types, functions of the exception, and functions of the response (see ``router_plugin.checks``);
     ``explore_usd`` is what trying out uncertain models may cost a day beyond the best choice (Thompson sampling, by
-    conversation); ``balance_tolerance`` is the difference in score within which load decides; ``sanitise`` makes a history portable.
+    conversation); ``balance_tolerance`` is the difference in score within which load decides; ``sanitise`` makes a
+    history portable.
     ``timeout_s`` (also ``default_timeout_s``) is the deadline of calls that bring no ``timeout=``.
     Times are seconds unless the name says ms. Source of the vocabulary: Martian's gateway, Unify's router strings.
     """

@@ -120,7 +120,10 @@ class Database:
 
     def _open(self) -> sqlite3.Connection:
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
+        try:
+            os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
+        except PermissionError:
+            return self._open_to_read()
         connection = sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
         try:
             (version,) = connection.execute("PRAGMA user_version").fetchone()
@@ -133,6 +136,14 @@ class Database:
         except BaseException:
             connection.close()
             raise
+        self._connection, self._inode = connection, self.path.stat().st_ino
+        return connection
+
+    def _open_to_read(self) -> sqlite3.Connection:
+        """Somebody else's file: it can be looked at, as it is at this moment."""
+        os.close(os.open(self.path, os.O_RDONLY))
+        address = f"{self.path.absolute().as_uri()}?mode=ro&immutable=1"
+        connection = sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False)
         self._connection, self._inode = connection, self.path.stat().st_ino
         return connection
 
@@ -194,7 +205,8 @@ class Store:
 
         Raises: ResourceNotFoundError where there is none; StoreError where it is damaged.
         """
-        rows = self.database.read("SELECT hash, document FROM versions WHERE router = ? AND number = ?", name, number)
+        sql = "SELECT hash, document FROM versions WHERE router = ? AND number = ?"
+        rows = self.database.read(sql, name, number) if abs(number) < 1 << 62 else []
         if not rows:
             raise no_version(name, number, [row["version"] for row in self.versions(name)])
         said, text = rows[0]

@@ -192,3 +192,24 @@ def test_wrapped_functions_are_shadowed_by_themselves(asynchronous: bool) -> Non
     assert got["choices"][0]["message"]["content"] == "openai/a"
     assert over(r)["sh"]["b"]["answered"] == 1
     assert seen == ["openai/a", "openai/b"]
+
+
+@pytest.mark.parametrize("fault", [None, "budget", "dropped", "unknown router"])
+def test_whatever_becomes_of_a_shadow_stands_in_the_primarys_record(fault: str | None) -> None:
+    clock = FakeClock()
+    models = [Deployment(f"openai/{n}", name=n, **PRICE) for n in "ab"]
+    made = rule(budget_usd=1e-9) if fault == "budget" else rule()
+    if fault == "unknown router":
+        made["targets"] = ["a", "router/nowhere"]
+    r = Router("r", models=models, rules=[made], clock=clock, provider=ScriptedProvider(clock))
+    if fault == "dropped":
+        r._home.shadows._running["sh"] = 99
+    for _ in range(30):
+        r.completion(messages=HI)
+    if fault == "dropped":
+        r._home.shadows._running["sh"] = 0
+    over(r)
+    wanted = {None: {"answered", "dropped"}, "budget": {"refused", "dropped"}, "dropped": {"dropped"}}
+    for record in r.list_requests():
+        (beside,) = record["shadows"]
+        assert beside["outcome"] in wanted.get(fault, {"refused", "dropped"})

@@ -320,3 +320,59 @@ def test_what_waits_to_be_recorded_holds_no_prompt(tmp_path: Path) -> None:
     router.completion(messages=HI, tools=[{"type": "function", "function": {"name": PROMPT}}])
     ((call, _),) = router._home.history._waiting
     assert PROMPT not in repr(call)
+
+
+@both
+def test_a_surrogate_in_a_name_costs_nobody_his_record(tmp_path: Path, stored: bool) -> None:
+    router, _, clock = made(tmp_path, stored)
+    for user in ("one", "\ud800bad", "two"):
+        router.completion(messages=HI, user=user)
+        clock.advance(1)
+    assert [record["user"] for record in router.list_requests()] == ["two", "?bad", "one"]
+    assert router.export_requests(tmp_path / "x.csv") == 3
+
+
+@both
+def test_what_rules_found_is_not_kept(tmp_path: Path, stored: bool) -> None:
+    rules = [
+        {"name": "q", "conditions": [{"field": field, "operator": "contains", "value": "x"}], "targets": ["a"]}
+        for field in ["query"]
+    ]
+    router, _, _ = made(tmp_path, stored, rules=rules)
+    router.route({"query": "my purple elephant", "prompt": PROMPT})
+    (record,) = router.list_requests()
+    assert "elephant" not in json.dumps(record)
+    assert record["rule_trace"] == [{"rule": "q", "matched": False, "why": "query contains 'x'"}]
+
+
+def test_what_a_later_reference_asks_for_holds(tmp_path: Path) -> None:
+    client = Client(tmp_path)
+    clock = FakeClock()
+    Router("r", models=["openai/a"], client=client, clock=clock, provider=ScriptedProvider(clock), log_content=True)
+    second = ScriptedProvider(clock)
+    router = Router("r", client=client, provider=second, redaction=lambda value: "hidden")
+    router.completion(messages=HI)
+    assert len(second.calls) == 1
+    assert router.list_requests()[0]["messages"] == "hidden"
+    Router("r", client=client, log_content=False)
+    router.completion(messages=HI)
+    assert "messages" not in router.list_requests()[0]
+    with pytest.raises(SpecError, match="another clock"):
+        Router("r", client=client, clock=FakeClock())
+
+
+def test_feedback_from_many_at_once_loses_no_field(tmp_path: Path) -> None:
+    router, _, _ = made(tmp_path, True)
+    result = RouteResult.of(router.completion(messages=HI))
+    assert result is not None
+    router.list_requests()
+    others = [Router("r", client=Client(tmp_path / "h.db"))._home.history for _ in range(4)]
+    threads = [
+        threading.Thread(target=history.amend, args=(result.request_id, {"shadows": [{"from": number}]}))
+        for number, history in enumerate(others)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(one["from"] for one in router.get_request(result.request_id)["shadows"]) == [0, 1, 2, 3]

@@ -598,3 +598,109 @@ async def test_an_async_call_routes_through_a_stored_router(client: Client) -> N
     answers = await asyncio.gather(*(Router("support", client=client).acompletion(messages=HI) for _ in range(5)))
     assert len(answers) == 5
     assert len(Router("support", client=client).list_requests()) == 5
+
+
+def test_a_result_carries_the_version_that_was_asked(client: Client) -> None:
+    clock = FakeClock()
+    router = made(client=client, clock=clock, provider=ScriptedProvider(clock))
+    router.update(max_cost=0.5)
+    result = RouteResult.of(router.completion(model="router/support/versions/1", messages=HI))
+    assert result is not None
+    assert (result.version, result.hash) == (1, router.versions[0]["hash"])
+
+
+def test_updates_of_two_threads_both_hold(client: Client) -> None:
+    router = made(client=client)
+    for _ in range(20):
+        gate = threading.Barrier(2)
+
+        def change(gate: threading.Barrier = gate, **what: Any) -> None:
+            gate.wait()
+            router.update(**what)
+
+        threads = [
+            threading.Thread(target=change, kwargs={"max_cost": 0.3}),
+            threading.Thread(target=change, kwargs={"description": "x"}),
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert (router.spec.max_cost, router.spec.description) == (0.3, "x")
+        router.update(max_cost=None, description=None)
+
+
+def test_workers_that_start_together_all_start(tmp_path: Path) -> None:
+    errors: list[Exception] = []
+
+    def start() -> None:
+        try:
+            Router("h", models=["openai/a"], client=Client(tmp_path / "r.db"))
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=start) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert len(Router("h", client=Client(tmp_path / "r.db")).versions) == 6
+
+
+def test_a_router_that_others_made_anew_is_seen_after_refresh(client: Client) -> None:
+    router = client.routers.create_router("x", "openai/gpt-4o")
+    _ = router.version
+    other = Client(client.path)
+    other.routers.delete("x")
+    other.routers.create_router("x", "openai/gpt-4o-mini")
+    router.refresh()
+    assert router.config["models"] == ["openai/gpt-4o-mini"]
+
+
+def test_a_rule_may_name_another_router_of_the_same_store(client: Client) -> None:
+    made("cheap", client=client, models=["openai/small"])
+    main = made("main", client=client, rules=[{"name": "r", "targets": ["router/cheap"]}])
+    assert main.route({"prompt": "x"}).model == "openai/small"
+
+
+@pytest.mark.parametrize("text", ["1e5", "0x1F", "yes", "a\x85b", "2001-01-01", "~", "=", "12:30", "ü: - #", "\u2028"])
+def test_odd_texts_come_back_from_yaml(client: Client, tmp_path: Path, text: str) -> None:
+    rules = [
+        {"name": "r", "conditions": [{"field": "x", "operator": "equals", "value": text}], "targets": ["openai/a"]}
+    ]
+    router = made(client=client, rules=rules, description=text)
+    exported = router.export(format="yaml")
+    assert Client(tmp_path / "o").routers.import_router(exported).export(format="yaml") == exported
+
+
+@pytest.mark.parametrize("text", [None, b"{}", "[" * 100_000, "", "- a", "{}"])
+def test_imports_that_are_none_say_so(client: Client, text: Any) -> None:
+    with pytest.raises(SpecError):
+        client.routers.import_router(text)
+
+
+@pytest.mark.parametrize("number", [10**30, "1", True, None, 0, -1, 1.5])
+def test_version_numbers_that_are_none(client: Client, number: Any) -> None:
+    router = made(client=client)
+    with pytest.raises((SpecError, ResourceNotFoundError)):
+        router.deploy(number)
+    assert router.active_version == 1
+
+
+def test_a_store_that_may_only_be_read_can_be_looked_at(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    made(client=client)
+    client.close()
+    real = os.open
+
+    def denied(path: Any, flags: int, *more: Any) -> int:
+        if flags & os.O_RDWR:
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path, flags, *more)
+
+    monkeypatch.setattr(os, "open", denied)
+    reader = Client(client.path)
+    assert [router.name for router in reader.routers.list()] == ["support"]
+    assert Router("support", client=reader).route({"prompt": "x"}).model == "openai/a"
+    with pytest.raises(StoreError):
+        Router("support", client=reader).update(max_cost=1)

@@ -1,0 +1,76 @@
+"""``fit(rows)``: judged prompts in, a predictor out.
+
+Rule: the same rows and seed give the same predictor, byte for byte, on the same libraries. Rows that say nothing
+(one prompt, all scores equal) give a predictor of means, which is the honest one. Needs NumPy; uses SciPy for speed.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..errors import SpecError
+from ..redact import shown
+from .clusters import kinds
+from .encoder import CachedEncoder, Encoder
+from .heads import Head
+from .linear import Ints
+from .predictor import Predictor
+from .reading import read_prompt
+from .rows import Table, read_rows
+from .space import Space, analyse_all
+from .targets import split
+from .training import Data, Note, fit_head
+
+log = logging.getLogger("router_plugin")
+QUALITY_RANK, LENGTH_RANK = 8, 4
+_TASK_SIZE = 5  # prompts a task on the average, at least, for its means to mean something
+
+
+def fit(
+    rows: Iterable[Mapping[str, Any]],
+    *,
+    seed: int = 0,
+    encoder: Encoder | Callable[[Sequence[str]], Any] | None = None,
+    progress: bool = False,
+) -> Predictor:
+    """A predictor of quality and output tokens for every model in ``rows``.
+
+    ``rows``: dicts with ``prompt`` (text or messages) and ``scores`` {model: 0..1}, and where known ``task`` (only used
+    to group prompts while fitting), ``input_tokens`` and ``output_tokens`` {model: n}. A score absent or None is
+    missing. ``encoder`` adds embeddings to the features; ``progress`` logs the steps at INFO.
+
+    Raises: SpecError for malformed rows, TrainingError where no row has a score.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise SpecError(f"seed: must be a whole number of at least 0, got {shown(seed)}")
+    note: Note = (lambda step: log.info("fit: %s", step)) if progress else (lambda step: None)
+    table = read_rows(rows)
+    note(f"{len(table)} prompts ({table.merged} merged) x {len(table.models)} models")
+    cached = None if encoder is None else CachedEncoder(encoder)
+    embedded = None if cached is None else cached.encode([read_prompt(p).text for p in table.prompts])
+    return _fit(table, analyse_all(table.prompts, embedded), seed, note, cached)
+
+
+def _fit(table: Table, seen: Any, seed: int, note: Note, encoder: CachedEncoder | None) -> Predictor:
+    space = Space.learn(seen)
+    design, _ = space.rows(seen)
+    tasks = _tasks(table)
+    data = Data(seen, table.groups, tasks, kinds(design, seed) if tasks is None else tasks)
+    space.settle(design, data.clusters)
+    quality = fit_head(data, split(table.scores, QUALITY_RANK), design, seed, note)
+    length: Head | None = None
+    if np.isfinite(table.tokens).any():
+        note("output tokens")
+        targets = split(np.log1p(table.tokens), LENGTH_RANK)
+        length = fit_head(data, targets, design, seed, note, bounded=False)
+        length.seen = np.isfinite(table.tokens).sum(axis=0)
+    return Predictor(table.models, space, quality, length, encoder, {"prompts": len(table), "seed": seed})
+
+
+def _tasks(table: Table) -> Ints | None:
+    names, numbers = np.unique(table.tasks, return_inverse=True)
+    return None if len(names) < 3 or len(numbers) < _TASK_SIZE * len(names) else numbers

@@ -1,0 +1,55 @@
+"""``Router.fit`` and ``Router.frontier``: training and measuring with a router's own models, prices and predictor."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from ..decide.pool import matches
+from .fit import fit
+from .frontier import Frontier, frontier
+from .outcomes import read_outcomes
+from .predictor import Predictor
+
+if TYPE_CHECKING:
+    from ..records import Candidate
+    from ..router import Router
+
+
+def fit_router(router: Router, outcomes: Any, seed: int, note: str | None) -> Predictor:
+    """Fit a predictor on judged outcomes and let the router choose by it: of a saved router a new version that names
+    the artefact beside the store, of one in memory its ``scorer``."""
+    rows = read_outcomes(outcomes)
+    predictor = fit(rows, seed=seed)
+    folder = router._home.folder
+    if folder is None:
+        router.scorer = predictor
+        return predictor
+    text = repr((seed, [sorted(row.items(), key=repr) for row in rows])).encode("utf-8", "surrogatepass")
+    name = f"artefacts/{router.name}-{hashlib.sha256(text).hexdigest()[:12]}"
+    (folder / "artefacts").mkdir(mode=0o700, parents=True, exist_ok=True)
+    predictor.save(folder / name)
+    router.update(artefact=name, note=note or f"fitted on {len(rows)} prompts")
+    return predictor
+
+
+def frontier_of(router: Router, outcomes: Any, **keywords: Any) -> Frontier:
+    """The frontier over the outcomes of the models that the router knows, at its prices, by its predictor."""
+    rows = read_outcomes(outcomes)
+    version = router._active()
+    named = dict.fromkeys(model for row in rows for model in row.get("scores", ()))
+    known = {model: found for model in named if (found := _candidate(version.candidates(), model)) is not None}
+    prices = {m: (c.input_price / 1e3, c.output_price / 1e3) for m, c in known.items() if c.priced}
+    learned = version.predictor
+    given = {
+        "prices": prices,
+        "models": list(prices),
+        "router": router.name,
+        "qualities": learned if isinstance(learned, Predictor) else None,
+    }
+    return frontier(rows, **{**given, **keywords})
+
+
+def _candidate(candidates: Iterable[Candidate], model: str) -> Candidate | None:
+    return next((candidate for candidate in candidates if matches(candidate, model)), None)

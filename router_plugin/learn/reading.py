@@ -1,0 +1,62 @@
+"""What is read of a prompt: the text of the newest human turn after the system prompt's beginning, head and tail only.
+
+Reading never fails: what is no message, or has no text, counts as nothing.
+Defaults: 2,000 characters of head, 1,000 of tail; the system prompt gives at most 600 of them; the last 50 messages.
+Part of the features' version: see features.FEATURES.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+HEAD, TAIL, SYSTEM = 2_000, 1_000, 600
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """What is read of a prompt: its cut text, its whole length in characters, turns, and parts that are no text."""
+
+    text: str
+    length: int
+    turns: int = 1
+    system: int = 0
+    other: int = 0
+
+
+def cut(text: str, head: int = HEAD, tail: int = TAIL) -> str:
+    """The beginning and the end of a text."""
+    return text if len(text) <= head + tail else f"{text[:head]}\n{text[-tail:]}"
+
+
+def read_prompt(prompt: str | Sequence[Any]) -> Text:
+    """A prompt's text: a string as it is; of messages the system prompt's beginning and the newest human turn.
+
+    What is no message, or has no text, counts as nothing: reading never fails.
+    """
+    if isinstance(prompt, str):
+        return Text(cut(prompt), len(prompt))
+    system, user, last, turns, length, other = "", "", "", 0, 0, 0
+    for message in list(prompt)[-50:] if len(prompt) > 51 else prompt:
+        role, text, odd = _message(message)
+        length, other = length + len(text), other + odd
+        if role in ("system", "developer"):
+            system = system or text
+        else:
+            turns += 1
+            last = text or last
+            user = text if role == "user" and text else user
+    user = user or last
+    return Text(f"{system[:SYSTEM]}\n{cut(user)}" if system else cut(user), length, turns, len(system), other)
+
+
+def _message(message: Any) -> tuple[str, str, int]:
+    if not isinstance(message, Mapping):
+        return "", message if isinstance(message, str) else "", 0
+    role, content = message.get("role"), message.get("content")
+    if isinstance(content, str):
+        return str(role), content, 0
+    parts = content if isinstance(content, (list, tuple)) else ()
+    texts = [p["text"] for p in parts if isinstance(p, Mapping) and isinstance(p.get("text"), str)]
+    return str(role), "\n".join(texts), len(parts) - len(texts)

@@ -1,0 +1,162 @@
+"""Outcomes that exist already become rows, or an error that says where they do not."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from router_plugin import Client, Deployment, Router, RouteResult, SpecError
+from router_plugin.learn.outcomes import read_outcomes
+from router_plugin.testing import FakeClock, Reply, ScriptedProvider
+
+LINES: list[dict[str, Any]] = [
+    {"prompt": "a", "model": "x", "score": 1, "tokens": 10, "cost": 0.5, "latency": 0.25, "input_tokens": 3},
+    {"prompt": "a", "model": "y", "score": 0.5, "task": ""},
+    {"prompt": "b", "model": "x", "score": None},
+    {"prompt": "b", "model": "y", "score": 0.0, "output_tokens": 7, "cost_usd": 0, "latency_ms": 9},
+    {"prompt": "a", "model": "y", "score": 1.0},
+]
+ROWS = [
+    {
+        "prompt": "a",
+        "scores": {"x": 1.0, "y": 0.75},
+        "input_tokens": 3,
+        "output_tokens": {"x": 10.0},
+        "cost_usd": {"x": 0.5},
+        "latency_ms": {"x": 250.0},
+    },
+    {
+        "prompt": "b",
+        "scores": {"y": 0.0},
+        "output_tokens": {"y": 7.0},
+        "cost_usd": {"y": 0.0},
+        "latency_ms": {"y": 9.0},
+    },
+]
+
+
+def test_lines_become_rows_with_means_and_without_what_is_missing() -> None:
+    assert read_outcomes(LINES) == ROWS
+
+
+def test_a_jsonl_file(tmp_path: Path) -> None:
+    file = tmp_path / "o.jsonl"
+    file.write_text("\n\n".join(json.dumps(line) for line in LINES) + "\n")
+    assert read_outcomes(file) == read_outcomes(str(file)) == ROWS
+
+
+def test_a_csv_file_with_long_prompts(tmp_path: Path) -> None:
+    file = tmp_path / "o.csv"
+    long = 'say "hi",\nüber ' + "x" * 300_000
+    quoted = '"' + long.replace('"', '""') + '"'
+    file.write_text(f"\ufeffprompt,model,score,tokens\n{quoted},x,1,\n{quoted},y,,5\n", encoding="utf-8")
+    assert read_outcomes(file) == [{"prompt": long, "scores": {"x": 1.0}, "output_tokens": {"y": 5.0}}]
+
+
+def test_rows_of_fit_pass_through() -> None:
+    rows = [
+        {"id": "1", "task": "t", "prompt": "a", "scores": {"x": 1, "y": None}, "output_tokens": {"x": 5}},
+        {"id": "2", "task": "t", "prompt": [{"role": "user", "content": "b"}], "scores": {"x": 0.5}},
+    ]
+    assert read_outcomes(rows) == [
+        {"id": "1", "task": "t", "prompt": "a", "scores": {"x": 1.0}, "output_tokens": {"x": 5.0}},
+        {"id": "2", "task": "t", "prompt": "b", "scores": {"x": 0.5}},
+    ]
+
+
+def test_tasks_stay_apart_and_conversations_stay_messages() -> None:
+    talk = [{"role": "system", "content": "s"}, {"role": "user", "content": "u"}]
+    lines = [
+        {"messages": talk, "model": "x", "score": 1, "task": "one"},
+        {"messages": talk, "model": "x", "score": 0, "task": "two"},
+    ]
+    assert [(row["prompt"], row["task"]) for row in read_outcomes(lines)] == [(talk, "one"), (talk, "two")]
+
+
+@pytest.mark.skipif(importlib.util.find_spec("pyarrow") is not None, reason="pyarrow is installed")
+def test_parquet_without_a_reader_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(SpecError, match=r"o\.parquet.*router-plugin\[parquet\]"):
+        read_outcomes(tmp_path / "o.parquet")
+
+
+def test_parquet_by_either_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = SimpleNamespace(to_pylist=lambda: LINES)
+    monkeypatch.setitem(sys.modules, "pyarrow", SimpleNamespace(parquet=SimpleNamespace(read_table=lambda path: table)))
+    assert read_outcomes(tmp_path / "o.parquet") == ROWS
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    nan = [{**line, "score": float("nan")} if line["score"] is None else line for line in LINES]
+    frame = SimpleNamespace(to_dict=lambda how: nan, columns=())
+    monkeypatch.setitem(sys.modules, "pandas", SimpleNamespace(read_parquet=lambda path: frame))
+    assert read_outcomes(tmp_path / "o.parquet") == read_outcomes(frame) == ROWS
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_the_history_with_feedback_and_content(tmp_path: Path, stored: bool) -> None:
+    clock = FakeClock()
+    price = {"input_cost_per_token": 1e-6, "output_cost_per_token": 2e-6}
+    router = Router(
+        "r",
+        models=[Deployment("openai/a", **price)],
+        client=Client(tmp_path) if stored else None,
+        provider=ScriptedProvider(clock, {"openai/a": [Reply("hi", 10, 5)]}),
+        clock=clock,
+        log_content=True,
+    )
+    for number in range(3):
+        result = RouteResult.of(router.completion(messages=[{"role": "user", "content": f"q{number}"}]))
+        assert result is not None
+        if number:
+            router.feedback(result.request_id, number / 2)
+    (one, two) = sorted(read_outcomes(router.list_requests()), key=lambda row: str(row["prompt"]))
+    assert (one["prompt"], one["scores"], two["scores"]) == ("q1", {"openai/a": 0.5}, {"openai/a": 1.0})
+    assert (one["input_tokens"], one["output_tokens"]) == (10, {"openai/a": 5.0})
+    assert one["cost_usd"]["openai/a"] == pytest.approx(20e-6)
+    file = tmp_path / "history.jsonl"
+    router.export_requests(file)
+    assert sorted(str(row["prompt"]) for row in read_outcomes(file)) == ["q1", "q2"]
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        (5, "must be rows"),
+        ({"prompt": "a"}, "must be rows"),
+        ([], "no line"),
+        ([5], r"outcomes\[0\]"),
+        ([{"prompt": "a", "model": "x", "scroe": 1}], r"no column 'score' \(did you mean 'scroe'"),
+        ([{"prompt": "a", "model": "x", "score": None}], "no line has"),
+        ([{"prompt": "a", "model": "x", "score": 2}], r"outcomes\[0\]: score"),
+        ([{"prompt": "a", "model": "x", "score": "good"}], "score"),
+        ([{"prompt": "a", "model": "", "score": 1}], "model"),
+        ([{"prompt": 5, "model": "x", "score": 1}], "prompt"),
+        ([{"prompt": "a", "model": "x", "score": 1, "tokens": -1}], "tokens"),
+        ([{"prompt": "a", "scores": {"x": 1.5}}], "score"),
+        ("o.xlsx", "jsonl"),
+    ],
+)
+def test_what_is_wrong_is_said(source: Any, words: str) -> None:
+    with pytest.raises(SpecError, match=words):
+        read_outcomes(source)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("o.jsonl", '{"prompt": "a"}\n{', "line 1"),
+        ("o.jsonl", "[1]", "line 1: must be a JSON object"),
+        ("o.csv", "prompt,model,score\na,x\n", "line 2: has not as many fields"),
+        ("o.csv", "prompt,model,score\na,x,1,2\n", "line 2: has not as many fields"),
+        ("o.csv", "prompt,model\na,x\n", "no column 'score'"),
+    ],
+)
+def test_a_file_that_is_wrong_says_its_line(tmp_path: Path, name: str, text: str, words: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(SpecError, match=rf"{name}: .*{words}|{words}"):
+        read_outcomes(tmp_path / name)

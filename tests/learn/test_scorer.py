@@ -1,0 +1,140 @@
+"""A predictor as a router's scorer: the same figures, models that it does not know, reasons, speed."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+from toy import judged
+
+from router_plugin import Deployment, Router
+from router_plugin.errors import SpecError, TrainingError
+from router_plugin.learn import Predictor, fit
+from router_plugin.learn.features import analyse
+from router_plugin.learn.reading import HEAD, TAIL
+from router_plugin.records import Request
+
+SUM = "Solve the value of 12 * 7 + 12."
+
+
+@pytest.fixture(scope="module")
+def predictor() -> Predictor:
+    return fit(judged())
+
+
+def request(text: str) -> Request:
+    return Request(0, 10, 10, 10, None, 1, False, messages=[{"role": "user", "content": text}])
+
+
+def test_a_score_is_what_predict_says(predictor: Predictor) -> None:
+    asked = request(SUM)
+    told = predictor.predict([asked.messages])
+    scores = predictor.score(asked, predictor.models)
+    for j, score in enumerate(scores):
+        assert score is not None
+        assert score.quality == pytest.approx(told.quality[0, j], abs=1e-5)
+        assert score.output_tokens == pytest.approx(told.output_tokens[0, j], rel=1e-4)
+        assert score.quality_std == pytest.approx(told.quality_std[0, j], abs=1e-5)
+
+
+def test_a_model_is_known_by_its_name_with_a_provider_too(predictor: Predictor) -> None:
+    plain, prefixed, unknown = predictor.score(request(SUM), ["adder", "openai/adder", "openai/gpt-4o"])
+    assert plain == prefixed
+    assert unknown is None
+
+
+def test_a_router_goes_by_it(predictor: Predictor) -> None:
+    listed = [
+        Deployment(f"openai/{m}", input_cost_per_token=1e-6, output_cost_per_token=1e-6) for m in predictor.models
+    ]
+    router = Router("learned", listed, scorer=predictor)
+    chosen = {
+        text: router.route(model="router@q:1", messages=[{"role": "user", "content": text}]).model
+        for text in (SUM, "Write a short story about the winter and the sailor.")
+    }
+    assert list(chosen.values()) == ["openai/adder", "openai/teller"]
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [],
+        [3, None, "text"],
+        [{"role": "user"}],
+        [{"role": "user", "content": [{"type": "image_url"}, {"type": "text", "text": 3}]}],
+        [{"role": "assistant", "content": None, "tool_calls": []}],
+    ],
+)
+def test_no_conversation_is_too_odd(predictor: Predictor, messages: list[Any]) -> None:
+    asked = request("")
+    asked.messages = messages
+    assert all(score is not None for score in predictor.score(asked, predictor.models))
+
+
+def test_the_newest_human_turn_counts() -> None:
+    talk = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "zebra"},
+        {"role": "assistant", "content": "giraffe"},
+        {"role": "user", "content": [{"type": "text", "text": "walrus"}]},
+        {"role": "assistant", "content": "penguin"},
+    ]
+    words = set(analyse(talk)[0].tolist())
+    assert set(analyse("walrus")[0].tolist()) <= words
+    assert not set(analyse("zebra")[0].tolist()) & words
+
+
+def test_explain_names_what_moved_the_prediction(predictor: Predictor) -> None:
+    reasons = predictor.explain(SUM, "adder", most=200)
+    told = predictor.predict([SUM]).quality[0, predictor.models.index("adder")]
+    mean = predictor.quality.mean[predictor.models.index("adder")]
+    assert sum(value for _, value in reasons) == pytest.approx(told - mean, abs=1e-4) or told == 1.0
+    assert [abs(v) for _, v in reasons] == sorted((abs(v) for _, v in reasons), reverse=True)
+    assert any(name == "value" and value > 0 for name, value in reasons)
+    with pytest.raises(SpecError, match="model: must be one of"):
+        predictor.explain(SUM, "nobody")
+
+
+def test_head_and_tail_of_a_long_prompt_are_read() -> None:
+    text = "walrus " + "filler " * 100_000 + "penguin"
+    words = set(analyse(text)[0].tolist())
+    assert {int(analyse(w)[0][0]) for w in ("walrus", "penguin")} <= words
+    assert len(analyse("word " * HEAD)[0]) <= HEAD + TAIL
+
+
+def test_a_long_prompt_takes_no_longer(predictor: Predictor) -> None:
+    def seconds(asked: Request) -> float:
+        best = 9.0
+        for _ in range(7):
+            begin = time.perf_counter()
+            for _ in range(10):
+                predictor.score(asked, predictor.models)
+            best = min(best, time.perf_counter() - begin)
+        return best
+
+    words = "some ordinary words of a prompt that goes on "
+    assert seconds(request(words * 20_000)) < 2.5 * seconds(request(words * 70))
+
+
+def test_an_encoder_is_asked_once_a_text_and_needed_again_when_loading(tmp_path: Any) -> None:
+    asked: list[str] = []
+
+    def embed(texts: Any) -> Any:
+        asked.extend(texts)
+        return [[float("story" in t), float("value" in t), len(t) / 100] for t in texts]
+
+    rows = judged(60)
+    predictor = fit(rows, encoder=embed)
+    assert len(asked) == 60
+    first = predictor.predict([SUM, SUM]).quality
+    assert len(asked) == 61
+    assert predictor.score(request(SUM), ["adder"])[0] is not None
+    assert predictor.explain(SUM, "adder")
+    predictor.save(tmp_path / "e")
+    assert np.allclose(Predictor.load(tmp_path / "e", encoder=embed).predict([SUM]).quality[0], first[0])
+    with pytest.raises(TrainingError, match="was fitted with the encoder 'embed'"):
+        Predictor.load(tmp_path / "e")
+    with pytest.raises(TrainingError, match="finite vectors of one width"):
+        fit(rows, encoder=lambda texts: [[float("nan")] for _ in texts])

@@ -12,7 +12,7 @@ export LITELLM_LOG := ERROR
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # In the order a newcomer would read them. live.py talks to real providers, and says so politely without keys.
-EXAMPLES := quickstart router_strings streams decorator budgets settings rules split shadow versions history bad_days live demo
+EXAMPLES := quickstart router_strings streams decorator budgets settings rules split shadow versions history train_and_deploy bad_days live demo
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-matrix check format examples bench faults soak clean

@@ -29,18 +29,21 @@ SHRINK, LEAST, ALARM = 20.0, 30, 4.0
 
 @dataclass(slots=True)
 class _Seen:
-    """Residuals of one model: how many, their mean, the sum of squares about it; the offset that is applied."""
+    """Residuals of one model: how many, their mean, the sum of squares about it, and what that would be if every
+    judgement were a fair coin of the predicted quality; the offset that is applied."""
 
     count: int = 0
     mean: float = 0.0
     squares: float = 0.0
+    chance: float = 0.0
     offset: float = 0.0
     alarmed: bool = False
 
     def drifted(self) -> bool:
         if self.count < LEAST:
             return False
-        spread = math.sqrt(max(self.squares / (self.count - 1), 1e-4) / self.count)
+        # Thirty right answers of thirty show no spread; that of the predictions themselves is still theirs.
+        spread = math.sqrt(max(self.squares / (self.count - 1), self.chance / self.count) / self.count)
         return abs(self.mean) > ALARM * spread
 
 
@@ -60,8 +63,10 @@ class Posterior:
         """One judgement (0..1) of an answer whose quality had been predicted, corrections included."""
         with self._lock:
             seen = self._seen.setdefault(model, _Seen())
-            residual = judged - (predicted - seen.offset)
+            raw = min(1.0, max(0.0, predicted - seen.offset))
+            residual = judged - raw
             seen.count += 1
+            seen.chance += max(raw * (1.0 - raw), 0.01)
             before = seen.mean
             seen.mean += (residual - before) / seen.count
             seen.squares += (residual - before) * (residual - seen.mean)

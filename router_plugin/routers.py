@@ -336,7 +336,8 @@ class RoutersClient:
     ) -> RouterTrainingJob:
         """Let ``llms`` answer ``requests``, let ``judge`` score the answers, fit a predictor, and deploy a version
         that chooses by it: in the background, or with ``wait=True`` now. Durable: killed at any point it resumes and
-        pays for nothing twice. Keywords: ``budget_usd``, ``concurrency``, ``wait``, ``seed``, ``name``, ``max_answer_tokens``.
+        pays for nothing twice. Keywords: ``budget_usd``, ``concurrency``, ``wait``, ``seed``, ``name``,
+        ``max_answer_tokens``.
 
         Raises: ResourceNotFoundError; SpecError; TrainingError.
         """

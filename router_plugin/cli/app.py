@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from . import decisions, exchange, requests, versions
+from . import decisions, exchange, learning, requests, versions
 from .command import EXIT_CODES, USAGE, Debug, Json, Session, Store
 
 app = typer.Typer(
@@ -37,7 +37,7 @@ def everywhere(
         bool, typer.Option("--version", is_eager=True, callback=_version, help="Say the version of the program.")
     ] = False,
 ) -> None:
-    """The stored routers of router_plugin: look at them, change them, try them. Nothing here calls a model."""
+    """The stored routers of router_plugin: look at them, change them, try them. Only train and judge call models."""
     ctx.obj = Session(store, json, debug)
 
 
@@ -57,6 +57,11 @@ for name, function in (
     ("import", exchange.import_),
     ("feedback", requests.feedback),
     ("delete", versions.delete),
+    ("train", learning.train),
+    ("fit", learning.fit),
+    ("eval", learning.evaluate),
+    ("frontier", learning.frontier),
+    ("judge", learning.judge),
 ):
     app.command(name)(function)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..decide.pool import matches
@@ -37,11 +37,7 @@ def fit_router(router: Router, outcomes: Any, seed: int, note: str | None) -> Pr
 def frontier_of(router: Router, outcomes: Any, **keywords: Any) -> Frontier:
     """The frontier over the outcomes of the models that the router knows, at its prices, by its predictor."""
     rows = read_outcomes(outcomes)
-    version = router._active()
-    named = dict.fromkeys(model for row in rows for model in row.get("scores", ()))
-    known = {model: found for model in named if (found := _candidate(version.candidates(), model)) is not None}
-    prices = {m: (c.input_price / 1e3, c.output_price / 1e3) for m, c in known.items() if c.priced}
-    learned = version.predictor
+    prices, learned = prices_of(router, rows), router._active().predictor
     given = {
         "prices": prices,
         "models": list(prices),
@@ -49,6 +45,14 @@ def frontier_of(router: Router, outcomes: Any, **keywords: Any) -> Frontier:
         "qualities": learned if isinstance(learned, Predictor) else None,
     }
     return frontier(rows, **{**given, **keywords})
+
+
+def prices_of(router: Router, rows: Iterable[Mapping[str, Any]]) -> dict[str, tuple[float, float]]:
+    """USD per million tokens (input, output) of the models in outcomes that the router knows and that have a price."""
+    candidates = router.candidates()
+    named = dict.fromkeys(model for row in rows for model in row.get("scores", ()))
+    known = {model: found for model in named if (found := _candidate(candidates, model)) is not None}
+    return {m: (c.input_price / 1e3, c.output_price / 1e3) for m, c in known.items() if c.priced}
 
 
 def _candidate(candidates: Iterable[Candidate], model: str) -> Candidate | None:

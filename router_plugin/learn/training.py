@@ -1,7 +1,7 @@
 """Fitting one head: out-of-fold and left-out-cluster predictions, the combination, the gates, the final weights.
 
-Rule: folds and clusters never divide a group. Cross-validation reads at most ``MOST`` prompts (drawn with the seed; the
-best penalty does not depend on the number of prompts), the final weights all of them. Fewer than ``FEWEST`` groups: the
+Rule: folds and clusters never divide a group. Cross-validation reads a sample drawn with the seed (4,000 prompts
+of eight models, 16,000 of two), the final weights all of them. Fewer than ``FEWEST`` groups: the
 models' means alone.
 """
 
@@ -18,10 +18,9 @@ from .linear import Array, Design, Ints, apply
 from .space import MEASURES, Analysed, Space
 from .targets import Floats, Targets
 
-MOST, FEWEST = 3_000, 20
+WORK, FEWEST = 32_000, 20  # prompts × directions that cross-validation reads
 FOLDS, BUNDLES = 5, 6
 TRUST = 10.0  # a direction's gate differs from the common one by about 0.3
-PRIOR_GATE = np.array([1.0, 0.0, 0.0])
 Note = Callable[[str], None]
 
 
@@ -67,7 +66,7 @@ def held_out(data: Data, parts: Floats, hands: Ints, penalties: Sequence[float])
         familiar.append(known)
         rows.append(outside)
     if not rows:
-        return np.zeros((0, len(PENALTIES) + 1, parts.shape[1])), np.zeros((0, MEASURES)), np.zeros(0, np.int64)
+        return np.zeros((0, len(penalties) + 1, parts.shape[1])), np.zeros((0, MEASURES)), np.zeros(0, np.int64)
     return np.concatenate(predicted).astype(np.float64), np.concatenate(familiar), np.concatenate(rows)
 
 
@@ -77,7 +76,7 @@ def fit_head(data: Data, targets: Targets, design: Design, seed: int, note: Note
     if len(np.unique(data.groups)) < FEWEST or not targets.parts.any():
         return flat
     random = np.random.default_rng(seed)
-    few = np.sort(random.permutation(len(targets.parts))[:MOST])
+    few = np.sort(random.permutation(len(targets.parts))[: WORK // targets.parts.shape[1]])
     sample, parts = data.take(few), targets.parts[few]
     penalties = FEW_PENALTIES if len(targets.parts) < FEW else PENALTIES
     note("cross-validation")
@@ -131,11 +130,13 @@ def _left_out(
 def _gates(inside: Held, outside: Held) -> Floats:
     """A gate for each direction, leaning on what all of them have in common."""
     predicted = np.concatenate([inside.predicted, outside.predicted])
-    truth, familiar = np.concatenate([inside.truth, outside.truth]), np.concatenate([inside.familiar, outside.familiar])
+    truth = np.concatenate([inside.truth, outside.truth])
     k = predicted.shape[1]
     scale = np.sqrt(truth.var(axis=0)) + 1e-12
-    pooled = gate((predicted / scale).ravel(), (truth / scale).ravel(), np.repeat(familiar, k, axis=0), PRIOR_GATE, 1.0)
-    return np.stack([gate(predicted[:, j], truth[:, j], familiar, pooled, TRUST) for j in range(k)])
+    pooled = gate((predicted / scale).ravel(), (truth / scale).ravel(), 1.0, 1.0)
+    out = np.zeros((k, MEASURES))
+    out[:, 0] = [gate(predicted[:, j], truth[:, j], pooled, TRUST) for j in range(k)]
+    return out
 
 
 def _rounded(weights: Array) -> Array:

@@ -49,10 +49,17 @@ def test_the_band_of_a_prediction_is_explained() -> None:
 
 def test_a_drift_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
     posterior = Posterior()
-    for number in range(60):
+    for number in range(90):
         posterior.learn("m", 0.8 + posterior._seen["m"].offset if number else 0.8, 0.5 + 0.01 * (number % 3))
     assert caplog.text.count("has drifted") == 1
     assert posterior.report()["m"]["drifted"]
+
+
+def test_a_row_of_right_answers_is_no_drift() -> None:
+    posterior = Posterior()
+    for number in range(60):
+        posterior.learn("m", 0.93 + (posterior._seen["m"].offset if number else 0), 1.0)
+    assert not posterior.report()["m"]["drifted"]
 
 
 def test_honest_feedback_is_no_drift(caplog: pytest.LogCaptureFixture) -> None:

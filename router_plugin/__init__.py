@@ -22,6 +22,8 @@ The map::
     router.py     Router, the façade                           wrap.py  the decorator for other clients
     routers.py    Client and RoutersClient, the collection
     check/        what is doubtful in a spec                   replay/  past requests under another version
+    learn/        training and measuring: judges, jobs, predictors, evaluation, the frontier and its plots; online.py
+                  what feedback teaches live. Calls run without this room
     cli/          the command router-plugin
     plugin.py     install(): the one door by which litellm calls us
     testing/      fake clock, scripted provider, loopback provider: for our tests and for users'
@@ -48,24 +50,13 @@ if TYPE_CHECKING:
         TrainingError,
         VersionConflictError,
     )
-    from .models import (
-        ALL_MODELS,
-        ANTHROPIC_MODELS,
-        GEMINI_MODELS,
-        OPENAI_MODELS,
-        TOGETHER_MODELS,
-    )
+    from .learn.job_store import RouterTrainingJob
+    from .learn.judges import Contains, ExactMatch, JSONEquals, NumericMatch, Pairwise, RubricJudgeSpec
+    from .models import ALL_MODELS, ANTHROPIC_MODELS, GEMINI_MODELS, OPENAI_MODELS, TOGETHER_MODELS
     from .plugin import Installation, install
     from .result import RouteResult, SelectedTarget
     from .router import Router
-    from .routers import (
-        Client,
-        ConstraintValue,
-        CostConstraint,
-        QualityConstraint,
-        RoutersClient,
-        RoutingConstraint,
-    )
+    from .routers import Client, ConstraintValue, CostConstraint, QualityConstraint, RoutersClient, RoutingConstraint
     from .snapshot import Score, Scorer
     from .spec.budget import Budget
     from .spec.deployment import Deployment
@@ -86,14 +77,19 @@ _HOME = {
     "Client": "routers",
     "Condition": "spec.rules",
     "ConstraintValue": "routers",
+    "Contains": "learn.judges",
     "CostConstraint": "routers",
     "DeadlineExceededError": "errors",
     "Deployment": "spec.deployment",
+    "ExactMatch": "learn.judges",
     "GEMINI_MODELS": "models",
     "Imported": "spec.foreign",
     "Installation": "plugin",
+    "JSONEquals": "learn.judges",
     "NoCandidateError": "errors",
+    "NumericMatch": "learn.judges",
     "OPENAI_MODELS": "models",
+    "Pairwise": "learn.judges",
     "QualityConstraint": "routers",
     "ResourceAlreadyExistsError": "errors",
     "ResourceNotFoundError": "errors",
@@ -103,9 +99,11 @@ _HOME = {
     "RouterSpec": "spec.router_spec",
     "RouterString": "spec.strings",
     "RouterStringError": "errors",
+    "RouterTrainingJob": "learn.job_store",
     "RoutersClient": "routers",
     "Routing": "spec.options",
     "RoutingConstraint": "routers",
+    "RubricJudgeSpec": "learn.judges",
     "Rule": "spec.rules",
     "Score": "snapshot",
     "Scorer": "snapshot",
@@ -125,12 +123,13 @@ _HOME = {
 }
 __all__ = [  # a literal list, so that type checkers see it; held equal to _HOME by a test
     "ALL_MODELS", "ANTHROPIC_MODELS", "Budget", "BudgetExceededError", "Client", "Condition", "ConstraintValue",
-    "CostConstraint", "DeadlineExceededError", "Deployment", "GEMINI_MODELS", "Imported", "Installation",
-    "NoCandidateError", "OPENAI_MODELS", "QualityConstraint", "ResourceAlreadyExistsError", "ResourceNotFoundError",
-    "RouteResult", "Router", "RouterError", "RouterSpec", "RouterString", "RouterStringError", "RoutersClient",
-    "Routing", "RoutingConstraint", "Rule", "Score", "Scorer", "SelectedTarget", "Shadow", "SpecError",
-    "StoreError", "StreamInterruptedError", "TOGETHER_MODELS", "Target", "TrainingError", "VersionConflictError",
-    "Weights", "import_config", "install", "parse_router_string",
+    "Contains", "CostConstraint", "DeadlineExceededError", "Deployment", "ExactMatch", "GEMINI_MODELS", "Imported",
+    "Installation", "JSONEquals", "NoCandidateError", "NumericMatch", "OPENAI_MODELS", "Pairwise",
+    "QualityConstraint", "ResourceAlreadyExistsError", "ResourceNotFoundError", "RouteResult", "Router",
+    "RouterError", "RouterSpec", "RouterString", "RouterStringError", "RouterTrainingJob", "RoutersClient",
+    "Routing", "RoutingConstraint", "RubricJudgeSpec", "Rule", "Score", "Scorer", "SelectedTarget", "Shadow",
+    "SpecError", "StoreError", "StreamInterruptedError", "TOGETHER_MODELS", "Target", "TrainingError",
+    "VersionConflictError", "Weights", "import_config", "install", "parse_router_string",
 ]  # fmt: skip
 
 

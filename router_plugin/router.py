@@ -645,6 +645,24 @@ class Router:
 
         return fit_router(self, outcomes, seed, note)
 
+    def add_model(
+        self,
+        model: str | Deployment,
+        requests: Any = None,
+        judge: Any = None,
+        *,
+        quality: float | None = None,
+        note: str | None = None,
+    ) -> float | None:
+        """Let a new model join (a new version): with a declared ``quality``, or one that ``judge`` finds on a handful
+        of ``requests``, shrunk towards the guess from its price. Gives that quality.
+
+        Raises: SpecError where the router has it already; what the model's provider raises.
+        """
+        from .learn.of_router import add_model
+
+        return add_model(self, model, requests, judge, quality, note)
+
     def frontier(self, outcomes: Any, **keywords: Any) -> Frontier:
         """The settings of the dials that are Pareto-efficient over held-out outcomes, each as a router string. See
         ``router_plugin.learn.frontier``; prices and predictions are the router's own."""

@@ -3,9 +3,9 @@
 Rule: the manifest names the schema, the features' version, the models, and of every file its size and SHA-256. Reading
 checks, in this order, the manifest's size and shape, the file's size, its hash, the sizes that the zip and every
 array's header promise (before anything is unpacked), types, shapes, and that every number is finite. What is wrong
-becomes a TrainingError that says so. Every file is written under a temporary name, flushed to disk and renamed; the manifest
-last, so that a reader meets the old artefact or the new one, whole, wherever a writer was killed. The zip has fixed
-times and order: the same predictor gives the same bytes.
+becomes a TrainingError that says so. Every file is written under a temporary name, flushed to disk and renamed; the
+manifest last, so that a reader meets the old artefact or the new one, whole, wherever a writer was killed. The zip has
+fixed times and order: the same predictor gives the same bytes.
 """
 
 from __future__ import annotations

@@ -5,7 +5,8 @@ by a margin m: ``f(x) = x − m·clip(1 + x/c, 0, 1)`` with c = 1.25m. It rises 
 of a model stays, a model that is predicted to be worse by more than c keeps its figure, and only one that is better by
 more than m is preferred. The margin is ``base + far·clip(1 − near/usual, 0, 1)``: larger for prompts that are less like
 any kind of training prompt than half of those held out in domain are (``usual``). Both parts are chosen so that taking
-the best predicted model gains most over the incumbent, in domain and on clusters left out of training together.
+the best predicted model gains most over the incumbent, in domain and (counted twice) on clusters left out of
+training. Two models need none: only the order of prompts counts.
 Theory: the winner's curse of choosing the largest of many estimates (Smith and Winkler 2006).
 Why: on tasks never seen nearly every learned router is worse than its best single model; shrinking all predictions
 until none is chosen would lose the gain on the tasks that were seen.
@@ -21,6 +22,7 @@ Judged = tuple[Floats, Floats, Floats]  # qualities predicted and true, cosine t
 
 BASES = (0.0, 0.005, 0.01)
 FARS = (0.0, 0.02, 0.05, 0.1, 0.2, 0.3)
+AWAY = 2.0  # a prompt of a cluster left out counts so many times
 WORTH = 5e-4  # a larger margin has to gain so much more
 _REACH = 1.25
 
@@ -47,7 +49,7 @@ def margin_for(inside: Judged, outside: Judged, best: int) -> Floats:
     for far in FARS:
         for base in BASES:
             settings = np.array([base, far, usual])
-            found = _gain(inside, best, settings) + _gain(outside, best, settings)
+            found = _gain(inside, best, settings) + AWAY * _gain(outside, best, settings)
             if found > most + WORTH:
                 kept, most = settings, found
     return kept

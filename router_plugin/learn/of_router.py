@@ -6,11 +6,18 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..decide.pool import matches
+from ..decide.pool import guessed_quality, matches
+from ..errors import SpecError
+from ..spec.deployment import Deployment
+from .asking import asker
 from .fit import fit
 from .frontier import Frontier, frontier
+from .judges import asks, made
 from .outcomes import read_outcomes
 from .predictor import Predictor
+from .training_requests import read_requests
+
+PRIOR = 5.0  # judgements that the guess from the price is worth
 
 if TYPE_CHECKING:
     from ..records import Candidate
@@ -45,6 +52,41 @@ def frontier_of(router: Router, outcomes: Any, **keywords: Any) -> Frontier:
         "qualities": learned if isinstance(learned, Predictor) else None,
     }
     return frontier(rows, **{**given, **keywords})
+
+
+def add_model(
+    router: Router, model: str | Deployment, requests: Any, judge: Any, quality: float | None, note: str | None
+) -> float | None:
+    """Let a model that the router was not trained on join: its quality is declared, or judged on a handful of requests
+    and shrunk towards the guess from its price (worth ``PRIOR`` judgements). Gives the quality, None where nothing says
+    anything of it (it then goes by its price, and is marked as a guess)."""
+    deployment = model if isinstance(model, Deployment) else Deployment(model)
+    spec = router.spec
+    if any(deployment.name == known.name for known in spec.deployments):
+        raise SpecError(f"add_model: the router has {deployment.name!r} already")
+    if quality is None and requests is not None:
+        quality = _judged(router, deployment, requests, judge)
+    if quality is not None:
+        deployment = deployment.model_copy(update={"quality": quality})
+        deployment.model_fields_set.add("quality")
+    router.update(models=[*spec.deployments, deployment], note=note or f"{deployment.name} joins")
+    return quality
+
+
+def _judged(router: Router, deployment: Deployment, requests: Any, judge: Any) -> float | None:
+    ask = asker([deployment], router.provider, router.clock)
+    judging = [model for model, _, _ in asks(judge)]
+    by = made(judge, asker(judging, router.provider, router.clock) if judging else None)
+    scores = []
+    for request in read_requests(requests)[0]:
+        kwargs = {name: value for name, value in request.kwargs.items() if name != "messages"}
+        answer = ask(deployment.model, request.kwargs["messages"], **kwargs)
+        score = by.judge(request.kwargs, answer.text, request.ref_answer).score
+        scores += [] if score is None else [score]
+    if not scores:
+        return None
+    guess = guessed_quality(router.provider.facts(deployment))
+    return (sum(scores) + PRIOR * guess) / (len(scores) + PRIOR)
 
 
 def prices_of(router: Router, rows: Iterable[Mapping[str, Any]]) -> dict[str, tuple[float, float]]:

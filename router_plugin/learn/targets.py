@@ -2,8 +2,8 @@
 
 Rule: scores are split into the models' means and residuals. The first direction is the plain average over models (how
 hard the prompt is); the others are the principal components of what is left, which alone decide who is chosen. A
-missing score is filled with its prompt's own average residual, shrunk by k/(k + 3) for k scores seen: a thin column follows
-the shared difficulty and its specific directions stay near 0.
+missing score is filled with its prompt's own average residual, shrunk by k/(k + 3) for k scores seen: a thin column
+follows the shared difficulty and its specific directions stay near 0.
 Theory: a one-factor item response model with extra factors, linearised; reduced-rank regression (Izenman 1975).
 Defaults: 8 directions of quality, 4 of output length; a mean leans on the mean of all models by two prompts' weight.
 """

@@ -1,8 +1,8 @@
 """Fitting one head: out-of-fold and left-out-cluster predictions, the combination, the gates, the final weights.
 
-Rule: folds and clusters never divide a group. Cross-validation reads a sample drawn with the seed (4,000 prompts
-of eight models, 16,000 of two), the final weights all of them. Fewer than ``FEWEST`` groups: the
-models' means alone.
+Rule: folds and clusters never divide a group. Cross-validation reads a sample drawn with the seed (4,000
+prompts of eight models, 16,000 of two), the final weights all of them. Fewer than ``FEWEST`` groups: the models' means
+alone.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def fit_head(data: Data, targets: Targets, design: Design, seed: int, note: Note
     outside = _left_out(sample, parts, mixing, random, penalties)
     gates = _gates(inside, outside)
     margin = np.array([0.0, 0.0, 1.0])
-    if len(targets.mean) > 1 and bounded:
+    if len(targets.mean) > 2 and bounded:  # of two, order is all
         both = (inside.values(gates, targets), outside.values(gates, targets))
         margin = margin_for(*both, int(targets.mean.argmax()))
     note("final weights")

@@ -9,8 +9,9 @@ import pytest
 
 from router_plugin import Client, Deployment, Router, RouteResult, Score, SpecError
 from router_plugin.online import Posterior, load_predictor
-from router_plugin.testing import FakeClock, ScriptedProvider
+from router_plugin.testing import FakeClock, Reply, ScriptedProvider
 
+PRICE: dict[str, Any] = {"input_cost_per_token": 1e-6, "output_cost_per_token": 2e-6}
 HI = [{"role": "user", "content": "hello there"}]
 
 
@@ -134,3 +135,20 @@ def test_a_conversation_keeps_its_draw() -> None:
     for number in range(12):
         asked = {"prompt": "x", "routing": {"session": f"s{number}"}}
         assert len({router.route(asked).deployment for _ in range(5)}) == 1
+
+
+def test_a_new_model_joins_with_what_a_judge_says_of_it() -> None:
+    from router_plugin import ExactMatch
+
+    clock = FakeClock()
+    provider = ScriptedProvider(clock, {"c": [Reply("right")]})
+    models = [Deployment(f"openai/{n}", name=n, quality=0.5, **PRICE) for n in "ab"]
+    router = Router("r", models=models, clock=clock, provider=provider)
+    requests = [{"prompt": f"q{number}", "ref_answer": "right"} for number in range(10)]
+    found = router.add_model(Deployment("openai/c", name="c", **PRICE), requests, ExactMatch())
+    assert found == pytest.approx((10 + 5 * router.candidates()[2].guess) / 15)
+    assert (router.version, router.route({"prompt": "x"}).deployment) == (2, "c")
+    with pytest.raises(SpecError, match="has 'c' already"):
+        router.add_model("c")
+    assert router.add_model("openai/d", quality=0.1) == 0.1
+    assert router.add_model("openai/e") is None

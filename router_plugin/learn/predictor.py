@@ -57,9 +57,11 @@ class Predictor:
         self.about = dict(about or {})
         self._column = _names(self.models)
         blocks = [quality.weights] if length is None else [quality.weights, length.weights]
-        self._weights = np.ascontiguousarray(np.hstack(blocks))
-        width = len(space.buckets)
-        self._words, self._dense = self._weights[:width], self._weights[width:]
+        weights = np.hstack(blocks)
+        width, self._known = len(space.buckets), space.centres.shape[1] > 0
+        self._all = weights.shape[1]
+        self._words = np.ascontiguousarray(np.hstack([weights[:width], space.centres]))  # one look-up serves both
+        self._dense = np.ascontiguousarray(weights[width:])
         self._rank = quality.basis.shape[1]
         self._spread = quality.basis.T.copy()
         self._gates = quality.gates if length is None else np.vstack((quality.gates, length.gates))
@@ -171,8 +173,10 @@ class Predictor:
         columns, values, known = self.space.words(buckets)
         embedded = self._embed([prompt])
         figures = surface if embedded is None else np.concatenate((surface, embedded[0]))
-        parts = values @ self._words[columns] + self.space.dense(figures) @ self._dense
-        familiar = np.array(self.space.familiarity(columns, values, known))
+        found = values @ self._words[columns]
+        parts = found[: self._all] + self.space.dense(figures) @ self._dense
+        near = float(found[self._all :].max()) if self._known else 0.0
+        familiar = np.array((1.0, known, near))
         return parts.astype(np.float64), opened(self._gates, familiar), familiar
 
 

@@ -1,7 +1,7 @@
 """What is read of a prompt: the text of the newest human turn after the system prompt's beginning, head and tail only.
 
 Reading never fails: what is no message, or has no text, counts as nothing.
-Defaults: 2,000 characters of head, 1,000 of tail; the system prompt gives at most 600 of them; the last 50 messages.
+Defaults: 1,500 characters of head, 600 of tail; the system prompt gives at most 600 of them; the last 50 messages.
 Part of the features' version: see features.FEATURES.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-HEAD, TAIL, SYSTEM = 2_000, 1_000, 600
+HEAD, TAIL, SYSTEM = 1_500, 600, 600
 
 
 @dataclass(frozen=True, slots=True)

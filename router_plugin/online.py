@@ -25,6 +25,7 @@ from .snapshot import Score, Scorer
 
 log = logging.getLogger("router_plugin")
 SHRINK, LEAST, ALARM = 20.0, 30, 4.0
+FOUNDATION = "foundation"  # the artefact that comes with the package
 
 
 @dataclass(slots=True)
@@ -104,10 +105,14 @@ class Posterior:
 
 
 def load_predictor(path: str, folder: Path | None) -> Scorer:
-    """The trained predictor in a file or folder. That of a stored router lies below the store's own folder.
+    """The trained predictor in a file or folder, or the one that comes with the package (``foundation``). That of a
+    stored router lies below the store's own folder.
 
     Raises: TrainingError for one that is damaged; SpecError for a path that leads elsewhere; ImportError without numpy.
     """
+    if path == FOUNDATION:
+        guessing: Scorer = import_module("router_plugin.learn.guessing").Guessing()
+        return guessing
     place = Path(path) if folder is None else (folder / path)
     if folder is not None and not place.resolve().is_relative_to(folder.resolve()):
         raise SpecError(f"artefact: must lie below the store's folder, got {shown(path)}")

@@ -183,14 +183,21 @@ class RouteResult:
     @property
     def quality_bands(self) -> dict[str, float]:
         """By name, the standard deviation of a predicted quality, where a predictor gave one."""
-        found: dict[str, float] = {}
+        return {name: score.quality_std for name, score in self._scored().items() if score.quality_std is not None}
+
+    def _marked(self) -> list[str]:
+        return [name for name, score in self._scored().items() if score.guessed]
+
+    def _scored(self) -> dict[str, Any]:
+        """By name, what a predictor said of everything in the ranking."""
+        found: dict[str, Any] = {}
         for segment in self._segments:
             scores = getattr(segment, "scores", None) or ()
             for ranked in segment.decision.ranking:
                 candidate = ranked[-1][0]
                 score = scores[candidate.index] if candidate.index < len(scores) else None
-                if score is not None and score.quality_std is not None:
-                    found.setdefault(candidate.name, score.quality_std)
+                if score is not None:
+                    found.setdefault(candidate.name, score)
         return found
 
     @property
@@ -249,6 +256,9 @@ class RouteResult:
         guessed = [row[0].name for row in rows if row[4] is None]
         if guessed:
             notes.append(f"quality guessed from the price: {', '.join(guessed[:8])}")
+        marked = self._marked()
+        if marked:
+            notes.append(f"quality guessed for models that nobody judged: {', '.join(marked[:8])}")
         policy = self._decisions[0].policy
         if policy.weights is not None and (policy.weights.t or policy.weights.i):
             notes.append(f"times not measured yet count as TTFT {PRIOR_TTFT_MS:g} ms, ITL {PRIOR_ITL_MS:g} ms")

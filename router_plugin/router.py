@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from .call.drivers import arun, run
 from .call.inflight import Call
@@ -19,6 +19,7 @@ from .errors import NoCandidateError, ResourceNotFoundError, SpecError, VersionC
 from .explain import explain
 from .history import History
 from .layers import Asking, Layer, under
+from .online import load_predictor
 from .provider.litellm_port import LitellmProvider
 from .provider.port import CataloguedProvider
 from .records import Candidate
@@ -57,9 +58,9 @@ class Router:
     ``Router("support", models=["openai/gpt-4o-mini", Deployment(…)], budgets=[Budget(usd=5, per="day", key="user")],
     max_cost=0.02)``. Further keywords are the options of ``Routing``, as defaults of every call. ``models="any"`` takes
     any model litellm knows. ``rules`` choose among targets before anything is ranked (see ``Rule``). ``scorer``
-    predicts quality (see ``Scorer``); ``seed`` makes its choices repeatable. ``log_content`` keeps prompts and answers
-    in the history of requests (``redaction`` sees them first), which holds ``history_rows`` of them, each for
-    ``history_days``.
+    predicts quality (see ``Scorer``; ``"foundation"`` is a small general one that comes with the package); ``seed``
+    makes its choices repeatable. ``log_content`` keeps prompts and answers in the history of requests (``redaction``
+    sees them first), which holds ``history_rows`` of them, each for ``history_days``.
 
     With ``client=`` the router is saved there (a new version, where the name exists). ``Router("support")`` alone
     refers to a saved one (of ``client``, or of the store in the user's data folder); nothing is read until it is used.
@@ -76,7 +77,7 @@ class Router:
         *,
         rules: Iterable[Rule | Mapping[str, Any]] = (),
         budgets: Sequence[Budget | Mapping[str, Any]] = (),
-        scorer: Scorer | None = None,
+        scorer: Scorer | Literal["foundation"] | None = None,
         allow_request_endpoints: bool = False,
         description: str | None = None,
         client: Client | None = None,
@@ -89,6 +90,8 @@ class Router:
         history_days: float | None = None,
         **options: Any,
     ) -> None:
+        if isinstance(scorer, str):
+            scorer = load_predictor(scorer, None)
         kept: dict[str, Any] = {"log_content": log_content, "redaction": redaction, "rows": history_rows}
         kept["days"] = history_days
         if models is _SAVED:

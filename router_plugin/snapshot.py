@@ -38,11 +38,12 @@ class Snapshot:
 @dataclass(frozen=True, slots=True)
 class Score:
     """A predictor's view of one model on one request: quality in 0..1, expected output tokens, and how uncertain the
-    quality is (standard deviation); None is unknown."""
+    quality is (standard deviation); None is unknown. ``guessed``: of a model that nobody judged."""
 
     quality: float | None = None
     output_tokens: float | None = None
     quality_std: float | None = None
+    guessed: bool = False
 
 
 class Scorer(Protocol):

@@ -110,7 +110,8 @@ class Home:
         does without."""
         models = [candidate.deployment.model for candidate in candidates]
         try:
-            given = list(scorer.score(request, models))
+            ask = getattr(scorer, "score_candidates", None)
+            given = list(scorer.score(request, models) if ask is None else ask(request, candidates))
             if len(given) != len(models):
                 raise ValueError(f"a scorer must return one score a model: {len(models)} models, {len(given)} scores")
             scores = [_score(value) for value in given]

@@ -152,3 +152,22 @@ def test_a_new_model_joins_with_what_a_judge_says_of_it() -> None:
         router.add_model("c")
     assert router.add_model("openai/d", quality=0.1) == 0.1
     assert router.add_model("openai/e") is None
+
+
+def test_the_foundation_tells_easy_from_hard_for_models_that_nobody_judged() -> None:
+    clock = FakeClock()
+    prices = {"weak": (0.4, 1e-7), "strong": (0.8, 2e-6)}
+    models = [
+        Deployment(f"openai/{n}", name=n, quality=q, input_cost_per_token=p, output_cost_per_token=4 * p)
+        for n, (q, p) in prices.items()
+    ]
+    router = Router("r", models=models, clock=clock, provider=ScriptedProvider(clock), scorer="foundation")
+    easy = router.route({"prompt": "What is the capital of France?"})
+    hard = router.route(
+        {"prompt": "Let G be a finite group whose order is divisible by p^2. How many subgroups of order p has G? "
+         "(A) 0 (B) 1 modulo p (C) p modulo 2 (D) none of these"}
+    )  # fmt: skip
+    assert easy.qualities["strong"] > easy.qualities["weak"]
+    assert easy.qualities["weak"] != hard.qualities["weak"], "it reads the prompt"
+    assert any("nobody judged" in note for note in easy.notes)
+    assert router.route({"prompt": "hi", "model": "router@q:1|c:1000"}).deployment == "weak"

@@ -499,7 +499,7 @@ def test_every_command_has_help_and_the_program_documents_its_exit_codes(shell: 
     ):
         assert code in text
     commands = [one.name for one in app.registered_commands]
-    assert len(commands) == 15
+    assert len(commands) == 20
     for name in commands:
         assert "--json" in shell(name, "--help")
 

@@ -16,6 +16,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from typing import Any, TypeVar
 
 from .errors import SpecError
@@ -115,6 +116,28 @@ def json_mismatch(response: Any, kwargs: Mapping[str, Any]) -> bool:
 
 
 READY = (empty_answer, refusal, tool_call_as_text, json_mismatch)
+
+
+def judged(judge: Any, least: float = 0.5) -> Callable[..., bool]:
+    """A check: a judge (a spec, a judge object, a function of request and answer) scores the answer below ``least``
+    (0..1), or gives no score. Needs the extra ``learn``. A judge that asks a model asks it while the call waits, in
+    async calls too, and is paid for beside the call.
+    """
+    made: list[Any] = []
+
+    def judged_answer(response: Any, kwargs: Mapping[str, Any]) -> bool:
+        if not made:
+            made.append(import_module("router_plugin.learn.judges").made(judge, None))
+        text = "\n".join(_text(message) for message, _ in _told(response))
+        score = made[0].judge({"messages": kwargs.get("messages")}, text).score
+        return score is None or score < least
+
+    return on_response(judged_answer)
+
+
+def is_judge(value: Any) -> bool:
+    """Whether it is a judge and no function: see ``judged``."""
+    return not isinstance(value, type) and (callable(getattr(value, "judge", None)) or hasattr(value, "model_type"))
 
 
 def unsure(least: float) -> Callable[..., bool]:

@@ -81,6 +81,14 @@ class Posterior:
                 model, seen.count, seen.mean,
             )  # fmt: skip
 
+    def revise(self, model: str, change: float) -> None:
+        """A judgement that was counted already has become another one."""
+        with self._lock:
+            seen = self._seen.get(model)
+            if seen is not None:
+                seen.mean += change / seen.count
+                seen.offset = seen.mean * seen.count / (seen.count + SHRINK)
+
     def corrected(self, models: Sequence[str], scores: Sequence[Score | None]) -> list[Score | None]:
         """The scores with each model's offset, within 0..1."""
         return [

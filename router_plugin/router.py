@@ -609,10 +609,15 @@ class Router:
 
         Raises: ResourceNotFoundError where there is no such request; SpecError for a score outside 0..1.
         """
+        before = self._home.history.get(request_id).get("feedback")
         record = self._home.history.feedback(request_id, score)
         predicted = record["qualities"].get(record["deployment"])
-        if predicted is not None and record["model"] is not None:
+        if predicted is None or record["model"] is None:
+            return
+        if before is None:
             self._home.posterior.learn(record["model"], predicted, float(score))
+        else:
+            self._home.posterior.revise(record["model"], float(score) - before)
 
     def export_requests(self, path: str | os.PathLike[str], format: str | None = None, **filters: Any) -> int:
         """Write records to a file, oldest first, as JSON lines or CSV (by the ending, or ``format``); how many."""
@@ -698,10 +703,15 @@ class Router:
         result = RouteResult.of(source)
         if result is None:
             raise SpecError(f"explain: no record of a routed call in this {type(source).__name__}")
+        if messages is not None and not isinstance(messages, (str, list, tuple)):
+            raise SpecError(f"explain: messages: must be a list of messages or a prompt, not {shown(messages)}")
         moved = getattr(self._active().predictor, "explain", None)
         if messages is None or moved is None or result.model is None:
             return explain(result)
-        return explain(result, moved(messages, result.model))
+        try:
+            return explain(result, moved(messages, result.model))
+        except SpecError:  # a model that it was not trained on: its quality is declared, or guessed
+            return explain(result)
 
 
 def _home(clock: Clock, provider: Any, seed: int | None, scorer: Scorer | None, history: History) -> Home:

@@ -15,6 +15,7 @@ import io
 import json
 import os
 import re
+import stat
 import tempfile
 import zipfile
 from collections.abc import Mapping
@@ -93,6 +94,7 @@ def write_folder(path: Path, arrays: Arrays, **facts: Any) -> None:
     digest = hashlib.sha256(raw).hexdigest()
     name = f"weights-{digest[:16]}.npz"
     whole = {"schema": SCHEMA, "features": FEATURES, "files": {name: {"bytes": len(raw), "sha256": digest}}, **facts}
+    whole["sha256"] = seal(whole)
     manifest = (json.dumps(whole, sort_keys=True, indent=1, ensure_ascii=False) + "\n").encode()
     try:
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -138,7 +140,7 @@ def read_folder(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, np.nda
     what = f"artefact {str(path)!r}"
     facts = _manifest(path, what)
     schema = facts.get("schema")
-    if schema != SCHEMA or facts.get("features") != FEATURES or facts.get("kind") != kind:
+    if type(schema) is not int or schema != SCHEMA or facts.get("features") != FEATURES or facts.get("kind") != kind:
         raise TrainingError(
             f"{what}: is {facts.get('kind')!r} of schema {schema!r} with features {facts.get('features')!r}; this "
             f"version reads {kind!r} of schema {SCHEMA} with features {FEATURES}"
@@ -162,12 +164,24 @@ def _manifest(path: Path, what: str) -> dict[str, Any]:
         raise TrainingError(f"{what}: {MANIFEST} is not JSON") from None
     if not isinstance(facts, dict):
         raise TrainingError(f"{what}: {MANIFEST} must hold an object")
+    if type(facts.get("schema")) is int and facts["schema"] > SCHEMA:
+        return facts  # a newer one is said to be newer
+    if facts.pop("sha256", None) != seal(facts):
+        raise TrainingError(f"{what}: {MANIFEST} is damaged (its SHA-256 is not what it says)")
     return facts
+
+
+def seal(facts: dict[str, Any]) -> str:
+    """SHA-256 of a manifest without its own."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
 
 
 def _read(path: Path, most: int, what: str) -> bytes:
     try:
-        with open(path, "rb") as file:
+        number = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0))
+        with open(number, "rb") as file:
+            if not stat.S_ISREG(os.fstat(number).st_mode):
+                raise TrainingError(f"{what}: {path.name} is no file")
             raw = file.read(most + 1)
     except OSError as error:
         raise TrainingError(f"{what}: {path.name} cannot be read: {error.strerror or error}") from None

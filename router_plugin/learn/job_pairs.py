@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -123,7 +124,7 @@ class Pairs:
         request, paid = self.requests[cell.number], [0]
         try:
             judge = self._judge_for(partial(self._put, cell, paid))
-            judgement = checked(judge.judge(request.kwargs, cell.answer or "", request.ref_answer))
+            judgement = checked(judge.judge(deepcopy(request.kwargs), cell.answer or "", deepcopy(request.ref_answer)))
         except BudgetExceededError as error:
             self.store.keep(self.job, cell, paid[0], state="answered")
             return Outcome("budget", said(error), of="judge")

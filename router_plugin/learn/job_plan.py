@@ -115,7 +115,7 @@ def resolved(router: Router, llms: Any) -> tuple[Deployment, ...]:
     for llm in llms:
         if not isinstance(llm, (str, Deployment)):
             raise SpecError(f"llms: must hold model names and Deployments, not {shown(llm)}")
-        deployment = llm if isinstance(llm, Deployment) else _known(known, normalise_model(llm))
+        deployment = llm if isinstance(llm, Deployment) else known_deployment(known, normalise_model(llm))
         found.setdefault(deployment.model, deployment)
     if not found:
         raise SpecError("llms: there is none")
@@ -135,7 +135,8 @@ def known_deployments(router: Router) -> list[Deployment]:
     return [deployment for spec in specs for deployment in spec.deployments]
 
 
-def _known(deployments: Sequence[Deployment], name: str) -> Deployment:
+def known_deployment(deployments: Sequence[Deployment], name: str) -> Deployment:
+    """The deployment that a name means among these, else one with litellm's defaults."""
     for attribute in ("name", "model", "model_part"):
         for deployment in deployments:
             if getattr(deployment, attribute) == name:

@@ -16,6 +16,7 @@ from typing import Any
 from ..errors import SpecError
 from ..redact import shown
 from .asking import Ask, asker
+from .fingerprint import fingerprint
 from .judge_specs import (
     Contains,
     ExactMatch,
@@ -105,15 +106,14 @@ def asks(judge: Any) -> Iterator[tuple[str, int, int]]:
 
 
 def described(judge: Any) -> dict[str, Any]:
-    """A judge as JSON-ready values: its spec, or the name of its function or class."""
+    """A judge as JSON-ready values: its spec, or the name of its function or class and its fingerprint."""
     spec = spec_in(judge)
     if spec is not None:
         return spec.document()
-    if isinstance(judge, FunctionJudge):
-        return {"function": judge.name}
-    if callable(getattr(judge, "judge", None)):
-        return {"object": f"{type(judge).__module__}:{type(judge).__qualname__}"}
-    return {"function": FunctionJudge(judge).name}
+    if callable(getattr(judge, "judge", None)) and not isinstance(judge, FunctionJudge):
+        return {"object": f"{type(judge).__module__}:{type(judge).__qualname__}", "state": fingerprint(judge)}
+    function = judge if isinstance(judge, FunctionJudge) else FunctionJudge(judge)
+    return {"function": function.name, "state": fingerprint(function.function)}
 
 
 def undescribed(data: Mapping[str, Any]) -> Any:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 from ..decide.pool import guessed_quality, matches
-from ..errors import SpecError
+from ..errors import SpecError, TrainingError
 from ..spec.deployment import Deployment
 from .asking import asker
 from .fit import fit
 from .frontier import Frontier, frontier
+from .job_plan import known_deployment, known_deployments
 from .judges import asks, made
 from .outcomes import read_outcomes
 from .predictor import Predictor
@@ -67,8 +69,8 @@ def add_model(
     if quality is None and requests is not None:
         quality = _judged(router, deployment, requests, judge)
     if quality is not None:
-        deployment = deployment.model_copy(update={"quality": quality})
-        deployment.model_fields_set.add("quality")
+        given = {name: getattr(deployment, name) for name in deployment.model_fields_set}
+        deployment = Deployment(**{**given, "quality": quality})
     router.update(models=[*spec.deployments, deployment], note=note or f"{deployment.name} joins")
     return quality
 
@@ -76,15 +78,19 @@ def add_model(
 def _judged(router: Router, deployment: Deployment, requests: Any, judge: Any) -> float | None:
     ask = asker([deployment], router.provider, router.clock)
     judging = [model for model, _, _ in asks(judge)]
-    by = made(judge, asker(judging, router.provider, router.clock) if judging else None)
-    scores = []
+    known = known_deployments(router)
+    judges = [known_deployment(known, model) for model in judging]
+    by = made(judge, asker(judges, router.provider, router.clock) if judges else None)
+    scores: list[float] = []
+    why = "there were no requests"
     for request in read_requests(requests)[0]:
         kwargs = {name: value for name, value in request.kwargs.items() if name != "messages"}
         answer = ask(deployment.model, request.kwargs["messages"], **kwargs)
-        score = by.judge(request.kwargs, answer.text, request.ref_answer).score
-        scores += [] if score is None else [score]
+        judgement = by.judge(deepcopy(request.kwargs), answer.text, deepcopy(request.ref_answer))
+        scores += [] if judgement.score is None else [judgement.score]
+        why = str(judgement.reason)
     if not scores:
-        return None
+        raise TrainingError(f"add_model: the judge gave no score at all: {why}")
     guess = guessed_quality(router.provider.facts(deployment))
     return (sum(scores) + PRIOR * guess) / (len(scores) + PRIOR)
 

@@ -38,10 +38,12 @@ def lines(source: Any) -> Iterator[Line]:
 
 
 def _jsonl(path: Path) -> Iterator[Line]:
-    with path.open(encoding="utf-8") as file:
+    with path.open(encoding="utf-8-sig", errors="surrogateescape") as file:
         for number, text in enumerate(file, 1):
             if not text.strip():
                 continue
+            if not text.isascii() and any("\udc80" <= char <= "\udcff" for char in text):
+                raise SpecError(f"{path.name}: line {number}: is not UTF-8")
             try:
                 line = json.loads(text)
             except (ValueError, RecursionError) as error:

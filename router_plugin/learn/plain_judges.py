@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ..errors import SpecError
 from ..redact import shown
 from .asking import said
 from .judge_specs import Contains, ExactMatch, JSONEquals, JudgeSpec, NumericMatch
@@ -17,7 +18,7 @@ from .judgement import Judgement, missing
 from .model_judges import as_text
 
 _FENCED = re.compile(r"```[a-zA-Z0-9_-]*[ \t]*\n(.*?)```", re.DOTALL)
-_NUMBER = re.compile(r"(?<![\w.])[+-]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:[eE][+-]?\d{1,3})?(?!\w)")
+_NUMBER = re.compile(r"(?<![\w.])[+-]?(?:(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d{1,3})?")
 _NO_REFERENCE = "no reference answer to compare with"
 _LONGEST_NUMBERED = 100_000  # characters at the end of an answer in which its last number is looked for
 _NONE = object()
@@ -38,6 +39,8 @@ class PlainJudge:
         if isinstance(spec, ExactMatch):
             return _graded(any(_folded(one, spec.ignore_case) == _folded(answer, spec.ignore_case)
                                for one in _accepted(ref_answer)))  # fmt: skip
+        if isinstance(spec, Contains) and not all(_accepted(ref_answer)):
+            return missing("an empty reference answer is in every answer")
         if isinstance(spec, Contains):
             text = _folded(answer, spec.ignore_case)
             return _graded(any(_folded(one, spec.ignore_case) in text for one in _accepted(ref_answer)))
@@ -93,18 +96,18 @@ def _same(wanted: Any, found: Any) -> bool:
 
 
 def _numbers_match(answer: str, ref_answer: Any, spec: NumericMatch) -> Judgement:
-    wanted = _last_number(as_text(ref_answer))
-    if wanted is None:
+    wanted = [number for one in _accepted(ref_answer) if (number := _last_number(one)) is not None]
+    if not wanted:
         return missing(f"the reference answer holds no number: {shown(ref_answer)}")
     found = _last_number(answer[-_LONGEST_NUMBERED:])
     if found is None:
         return Judgement(0.0, "no number")
-    close = abs(found - wanted) <= max(spec.tolerance, spec.relative * abs(wanted))
+    close = any(abs(found - one) <= max(spec.tolerance, spec.relative * abs(one)) for one in wanted)
     return Judgement(1.0 if close else 0.0, found)
 
 
 def _last_number(text: str) -> float | None:
-    found = _NUMBER.findall(text)
+    found = _NUMBER.findall(text.replace("\u2212", "-"))
     value = float(found[-1].replace(",", "")) if found else math.inf
     return value if math.isfinite(value) else None
 
@@ -114,6 +117,8 @@ class FunctionJudge:
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.function = function
+        if inspect.iscoroutinefunction(function):
+            raise SpecError(f"judge: {shown(function)} is async; a judge is a plain function")
         try:
             kinds = [one.kind for one in inspect.signature(function).parameters.values()]
         except (TypeError, ValueError):

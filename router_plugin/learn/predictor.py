@@ -122,11 +122,12 @@ class Predictor:
         Words are told by their text; contributions are after the gate and before clipping to 0..1.
         Raises: SpecError for a model that this predictor does not know.
         """
-        if model not in self.models:
+        at = self._columns((model,))[0]
+        if at is None:
             raise SpecError(f"model: must be one of {', '.join(self.models[:20])}, got {shown(model)}")
         buckets, surface = analyse(prompt)
         columns, values, known = self.space.words(buckets)
-        row = self.quality.basis[self.models.index(model)]
+        row = self.quality.basis[at]
         along = opened(self.quality.gates, np.array(self.space.familiarity(columns, values, known))) * row
         spelt = _spelling(prompt)
         found: dict[str, float] = {}
@@ -142,7 +143,6 @@ class Predictor:
             found[name] = found.get(name, 0.0) + float(value)
         parts, slope, familiar = self._one(prompt)
         told = self.quality.mean + self.quality.basis @ (parts * slope)[: self._rank]
-        at = self.models.index(model)
         found["margin of the best single model"] = float(self.quality.settled(told, familiar)[at] - told[at])
         return sorted(((k, v) for k, v in found.items() if v), key=lambda pair: (-abs(pair[1]), pair[0]))[:most]
 
@@ -159,7 +159,12 @@ class Predictor:
         """
         models, space, quality, length, name, about = read_parts(Path(path))
         if name is None:
-            return cls(models, space, quality, length, None, about)
+            loaded = cls(models, space, quality, length, None, about)
+            with np.errstate(all="ignore"):
+                probe = loaded.predict(["What is the sum of 12 and 30? Explain, in Python."])
+            if not (np.isfinite(probe.quality).all() and np.isfinite(probe.quality_std).all()):
+                raise TrainingError(f"artefact {str(path)!r}: predicts figures that are not finite")
+            return loaded
         if encoder is None or CachedEncoder(encoder).name != name:
             raise TrainingError(f"artefact {str(path)!r} was fitted with the encoder {name!r}; give it to load()")
         return cls(models, space, quality, length, CachedEncoder(encoder), about)

@@ -37,6 +37,8 @@ def read_prompt(prompt: str | Sequence[Any]) -> Text:
     """
     if isinstance(prompt, str):
         return Text(cut(prompt), len(prompt))
+    if not isinstance(prompt, Sequence):
+        return Text("", 0)
     system, user, last, turns, length, other = "", "", "", 0, 0, 0
     for message in list(prompt)[-50:] if len(prompt) > 51 else prompt:
         role, text, odd = _message(message)

@@ -88,8 +88,10 @@ def read_requests(source: Any) -> tuple[list[TrainingRequest], int]:
 
 
 def _lines(path: Path) -> Iterable[Any]:
-    with path.open(encoding="utf-8") as file:
+    with path.open(encoding="utf-8-sig", errors="surrogateescape") as file:
         for number, line in enumerate(file, 1):
+            if not line.isascii() and any("\udc80" <= char <= "\udcff" for char in line):
+                raise SpecError(f"{path.name}: line {number}: is not UTF-8")
             if line.strip():
                 try:
                     yield json.loads(line)

@@ -110,11 +110,14 @@ def condition_name(condition: Any) -> str:
 
 
 def conditions_of(value: Any) -> Any:
-    """One condition or several, those that are named found."""
+    """One condition or several: those that are named are found, judges become checks of the response."""
     if value is None:
         return None
     items = value if isinstance(value, (list, tuple)) else (value,)
-    return tuple(_named_condition(item) if isinstance(item, str) else item for item in items)
+    return tuple(
+        _named_condition(item) if isinstance(item, str) else checks.judged(item) if checks.is_judge(item) else item
+        for item in items
+    )
 
 
 def _named_condition(name: str) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import pickle
 import stat
 import zipfile
@@ -18,7 +19,7 @@ from toy import judged
 
 from router_plugin.errors import TrainingError
 from router_plugin.learn import Predictor, fit
-from router_plugin.learn.artefact import pack, unpack
+from router_plugin.learn.artefact import pack, seal, unpack
 
 PROMPTS = ["Solve 3 * 4.", "Write about a dragon.", "?"]
 
@@ -47,7 +48,9 @@ def reseal(folder: Path, raw: bytes, **facts: Any) -> None:
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest["files"] = {name: {"bytes": len(raw), "sha256": digest}}
     (folder / name).write_bytes(raw)
-    (folder / "manifest.json").write_text(json.dumps(manifest | facts))
+    manifest |= facts
+    manifest.pop("sha256", None)
+    (folder / "manifest.json").write_text(json.dumps(manifest | {"sha256": seal(manifest)}))
 
 
 def changed(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:
@@ -208,3 +211,34 @@ def test_a_place_that_cannot_be_written_is_told(predictor: Predictor, tmp_path: 
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(TrainingError, match="cannot be written"):
         predictor.save(tmp_path / "file")
+
+
+def test_every_flipped_bit_of_the_manifest_is_noticed(folder: Path) -> None:
+    file = folder / "manifest.json"
+    good = file.read_bytes()
+    parsed = json.loads(good)
+    for at in range(len(good)):
+        bad = bytearray(good)
+        bad[at] ^= 1
+        file.write_bytes(bytes(bad))
+        try:
+            same = json.loads(bytes(bad)) == parsed
+        except ValueError:
+            same = False
+        if not same:
+            with pytest.raises(TrainingError):
+                Predictor.load(folder)
+    file.write_bytes(good)
+    assert Predictor.load(folder)
+
+
+def test_what_is_no_file_is_not_read(folder: Path) -> None:
+    file = folder / "manifest.json"
+    file.rename(folder / "elsewhere.json")
+    file.symlink_to(folder / "elsewhere.json")
+    with pytest.raises(TrainingError):
+        Predictor.load(folder)
+    file.unlink()
+    os.mkfifo(file)
+    with pytest.raises(TrainingError):
+        Predictor.load(folder)

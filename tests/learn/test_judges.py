@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -452,3 +453,23 @@ def test_evaluate_judges_a_response(tmp_path: Path) -> None:
     assert judges.evaluate("quality", ASKED, "4").score == 1.0
     assert judges.evaluate(ExactMatch(), {**ASKED, "ref_answer": "4"}, response).score == 1.0
     assert "\n4\n" in provider.calls[0][1]["messages"][1]["content"]
+
+
+def test_judges_of_one_name_are_told_apart_by_what_they_do() -> None:
+    def graded(score: float, request: object, answer: str) -> float:
+        return score
+
+    def constant(score: float) -> object:
+        return lambda request, answer: score
+
+    for one, other in ((partial(graded, 0.0), partial(graded, 1.0)), (constant(0.0), constant(1.0))):
+        assert described(one) != described(other)
+        assert described(one) == described(one)
+
+
+def test_an_async_function_is_no_judge() -> None:
+    async def judge(request: object, answer: str) -> float:
+        return 1.0
+
+    with pytest.raises(SpecError, match="async"):
+        made(judge, None)

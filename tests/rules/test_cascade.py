@@ -155,3 +155,30 @@ def test_a_cascade_by_named_checks_is_stored(tmp_path: Any) -> None:
     assert back.min_confidence == 0.5
     with pytest.raises(SpecError, match="cannot be kept"):
         Router("s", models=["openai/cheap", "openai/dear"], rules=[cascade()], client=client)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_judge_is_a_check(mode: str) -> None:
+    from router_plugin import Contains
+
+    router, _ = made(
+        cascade(escalate_on=[Contains(text="better")]),
+        {"cheap": [Reply("no")], "dear": [Reply("a much better answer")]},
+    )
+    text, result = ask(router, mode)
+    assert text == "a much better answer"
+    assert [attempt.deployment for attempt in result.attempts] == ["cheap", "dear"]
+
+
+def test_a_function_as_a_judge_sees_what_was_asked() -> None:
+    seen: list[Any] = []
+
+    def judge(request: Any, answer: str) -> float:
+        seen.append((request["messages"][0]["content"], answer))
+        return 0.0 if answer == "no" else 1.0
+
+    router, _ = made(
+        cascade(escalate_on=[checks.judged(judge)]), {"cheap": [Reply("no")], "dear": [Reply("a much better answer")]}
+    )
+    assert ask(router, "sync")[0] == "a much better answer"
+    assert seen == [("hello there", "no")]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from router_plugin import Client, Deployment, Router, RouteResult, Score, SpecError
+from router_plugin import Client, Deployment, Router, RouteResult, Score, SpecError, TrainingError
 from router_plugin.online import Posterior, load_predictor
 from router_plugin.testing import FakeClock, Reply, ScriptedProvider
 
@@ -171,3 +171,33 @@ def test_the_foundation_tells_easy_from_hard_for_models_that_nobody_judged() -> 
     assert easy.qualities["weak"] != hard.qualities["weak"], "it reads the prompt"
     assert any("nobody judged" in note for note in easy.notes)
     assert router.route({"prompt": "hi", "model": "router@q:1|c:1000"}).deployment == "weak"
+
+
+def test_a_judgement_that_is_sent_again_counts_once() -> None:
+    router = made()
+    result = RouteResult.of(router.completion(messages=HI))
+    assert result is not None
+    for _ in range(40):
+        router.feedback(result.request_id, 0.0)
+    assert router.drift()["openai/a"]["judged"] == 1
+    router.feedback(result.request_id, 0.8)
+    assert abs(router.drift()["openai/a"]["mean_residual"]) < 1e-9
+
+
+@pytest.mark.parametrize("quality", [7, -1, True, "x", float("nan")])
+def test_a_quality_that_is_none_adds_no_model(quality: Any) -> None:
+    router = made()
+    with pytest.raises(SpecError, match="quality"):
+        router.add_model("openai/new", quality=quality)
+    assert router.version == 1
+
+
+def test_a_judge_that_gives_no_score_adds_no_model() -> None:
+    router = made()
+
+    def broken(request: Any, answer: str) -> float:
+        raise KeyError("judge")
+
+    with pytest.raises(TrainingError, match="no score at all"):
+        router.add_model(Deployment("openai/c", name="c", **PRICE), [{"prompt": "q"}], broken)
+    assert router.version == 1

@@ -660,16 +660,18 @@ class Router:
         judge: Any = None,
         *,
         quality: float | None = None,
+        budget_usd: float | None = None,
         note: str | None = None,
     ) -> float | None:
         """Let a new model join (a new version): with a declared ``quality``, or one that ``judge`` finds on a handful
-        of ``requests``, shrunk towards the guess from its price. Gives that quality.
+        of ``requests`` (answers and judging within ``budget_usd``), shrunk towards the guess from its price. Gives that
+        quality.
 
         Raises: SpecError where the router has it already; what the model's provider raises.
         """
         from .learn.of_router import add_model
 
-        return add_model(self, model, requests, judge, quality, note)
+        return add_model(self, model, requests, judge, quality, note, budget_usd)
 
     def frontier(self, outcomes: Any, **keywords: Any) -> Frontier:
         """The settings of the dials that are Pareto-efficient over held-out outcomes, each as a router string. See

@@ -57,7 +57,13 @@ def frontier_of(router: Router, outcomes: Any, **keywords: Any) -> Frontier:
 
 
 def add_model(
-    router: Router, model: str | Deployment, requests: Any, judge: Any, quality: float | None, note: str | None
+    router: Router,
+    model: str | Deployment,
+    requests: Any,
+    judge: Any,
+    quality: float | None,
+    note: str | None,
+    budget_usd: float | None,
 ) -> float | None:
     """Let a model that the router was not trained on join: its quality is declared, or judged on a handful of requests
     and shrunk towards the guess from its price (worth ``PRIOR`` judgements). Gives the quality, None where nothing says
@@ -67,7 +73,7 @@ def add_model(
     if any(deployment.name == known.name for known in spec.deployments):
         raise SpecError(f"add_model: the router has {deployment.name!r} already")
     if quality is None and requests is not None:
-        quality = _judged(router, deployment, requests, judge)
+        quality = _judged(router, deployment, requests, judge, budget_usd)
     if quality is not None:
         given = {name: getattr(deployment, name) for name in deployment.model_fields_set}
         deployment = Deployment(**{**given, "quality": quality})
@@ -75,12 +81,14 @@ def add_model(
     return quality
 
 
-def _judged(router: Router, deployment: Deployment, requests: Any, judge: Any) -> float | None:
-    ask = asker([deployment], router.provider, router.clock)
-    judging = [model for model, _, _ in asks(judge)]
+def _judged(
+    router: Router, deployment: Deployment, requests: Any, judge: Any, budget_usd: float | None
+) -> float | None:
     known = known_deployments(router)
-    judges = [known_deployment(known, model) for model in judging]
-    by = made(judge, asker(judges, router.provider, router.clock) if judges else None)
+    judges = [known_deployment(known, model) for model, _, _ in asks(judge)]
+    everyone = [deployment, *(one for one in judges if one.model != deployment.model)]
+    ask = asker(everyone, router.provider, router.clock, budget_usd)
+    by = made(judge, ask if judges else None)
     scores: list[float] = []
     why = "there were no requests"
     for request in read_requests(requests)[0]:

@@ -201,3 +201,26 @@ def test_a_judge_that_gives_no_score_adds_no_model() -> None:
     with pytest.raises(TrainingError, match="no score at all"):
         router.add_model(Deployment("openai/c", name="c", **PRICE), [{"prompt": "q"}], broken)
     assert router.version == 1
+
+
+def test_judging_a_new_model_stays_within_its_budget() -> None:
+    from router_plugin import BudgetExceededError, ExactMatch
+
+    router = made()
+    requests = [{"prompt": f"q{number}", "ref_answer": "right"} for number in range(10)]
+    with pytest.raises(BudgetExceededError):
+        router.add_model(Deployment("openai/c", name="c", **PRICE), requests, ExactMatch(), budget_usd=1e-9)
+    assert router.version == 1
+
+
+def test_a_judges_model_is_asked_where_the_router_says() -> None:
+    from router_plugin import RubricJudgeSpec
+
+    clock = FakeClock()
+    provider = ScriptedProvider(clock, {"judge": [Reply('{"score": 10}')]})
+    models = [Deployment(f"openai/{n}", name=n, api_base="http://127.0.0.1:1", **PRICE) for n in ("a", "judge")]
+    router = Router("r", models=models, clock=clock, provider=provider)
+    judge = RubricJudgeSpec(rubric="Rate it.", model="openai/judge", min_score=1, max_score=10)
+    found = router.add_model(Deployment("openai/c", name="c", **PRICE), [{"prompt": "q"}], judge)
+    assert found is not None
+    assert [name for name, _ in provider.calls] == ["c", "judge"]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import random
 import statistics
 import time
 from typing import Any
 
-from overhead_common import MESSAGES, Options, budgets, deployments, percentile, quiet_litellm, slope
+from overhead_common import MESSAGES, MODELS, Options, budgets, deployments, percentile, quiet_litellm, slope
 
 SIZES = (1, 5, 20, 100, 400)
 _BASE = "http://127.0.0.1:9/v1"  # never called
@@ -31,7 +32,7 @@ def measure(options: Options) -> dict[str, Any]:
     from router_plugin import Router
 
     rows = []
-    for case, (keywords, request) in CASES.items():
+    for case, (keywords, request) in {**CASES, **_further_cases()}.items():
         given = {} if case == "plain" else {"budgets": budgets()}
         routers = {n: Router("bench", models=deployments(n, _BASE), **given, **keywords) for n in SIZES}
         taken = _take(routers, request, rounds=3 if options.quick else 10, calls=100 if options.quick else 300)
@@ -40,6 +41,29 @@ def measure(options: Options) -> dict[str, Any]:
         further = slope([(n, p50[n]) for n in SIZES if n >= 20])
         rows.append({"case": case, "p50_us": p50, "p95_us": p95, "further_us": further})
     return {"rows": rows, "python_call_ns": _call_ns()}
+
+
+def _further_cases() -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
+    """Fifty rules of which none matches, and a trained predictor on a short and on a very long prompt."""
+    from router_plugin.learn import fit
+
+    conditions = [{"field": "extra.tier", "operator": "equals", "value": "none"}]
+    rules = [{"name": f"rule {n}", "conditions": conditions, "targets": [MODELS[0]]} for n in range(50)]
+    draw, words = random.Random(1), [f"word{n}" for n in range(500)]
+    judged = [
+        {
+            "prompt": " ".join(draw.choices(words, k=30)),
+            "scores": {model: float(draw.random() < 0.7) for model in MODELS},
+        }
+        for _ in range(400)
+    ]
+    scorer = fit(judged)
+    long = [{"role": "user", "content": "word1 word2 word3 " * 45_000}]
+    return {
+        "50 rules, none matches": ({"rules": rules}, {**_REQUEST, "extra": {"tier": "x"}}),
+        "a trained predictor": ({"scorer": scorer}, _REQUEST),
+        "a trained predictor, 800,000 characters": ({"scorer": scorer}, {"messages": long, "user": "ann"}),
+    }
 
 
 def _take(routers: dict[int, Any], request: dict[str, Any], rounds: int, calls: int) -> dict[int, list[float]]:

@@ -116,14 +116,13 @@ class Router:
             self._set_up(spec, scorer, seed, clock, provider, **kept)
             return
         self._refer(name, client, seed, clock, provider, scorer, **kept)
-        for _ in range(_TRIES):  # others may be starting with it at this moment
+        for left in reversed(range(_TRIES)):  # others may be starting with it at this moment
             try:
                 self._save(spec, self._shelf.latest(), True, None)
                 break
             except VersionConflictError:
-                continue
-        else:
-            self._save(spec, self._shelf.latest(), True, None)
+                if not left:
+                    raise
 
     def _set_up(
         self, spec: RouterSpec, scorer: Scorer | None, seed: int | None, clock: Clock, provider: Any, **kept: Any

@@ -315,10 +315,10 @@ class RoutersClient:
         if routing_constraint is not None and not isinstance(routing_constraint, RoutingConstraint):
             raise SpecError(f"run: routing_constraint: must be a RoutingConstraint, not {shown(routing_constraint)}")
         options = routing_constraint.options() if routing_constraint is not None else Routing()
-        given = {name: getattr(options, name) for name in options.model_fields_set}
+        given = options.given()
         routing = kwargs.pop("routing", None) or {}
         if isinstance(routing, Routing):
-            routing = {name: getattr(routing, name) for name in routing.model_fields_set}
+            routing = routing.given()
         response = found.completion(**{**kwargs, "routing": {**routing, **given}})
         text = RunResult(output_text(response))
         text.response, text.route_result = response, RouteResult.of(response)

@@ -85,7 +85,7 @@ def split(kwargs: dict[str, Any], allow_endpoints: bool) -> Surface:
     for name in _LITELLM_LOOPS:
         kwargs.pop(name, None)
     if retries is not None and (options is None or options.max_retries is None):
-        given = {} if options is None else {name: getattr(options, name) for name in options.model_fields_set}
+        given = {} if options is None else options.given()
         options = Routing(**{**given, "max_retries": retries})
     return Surface(options, extra, timeout)
 
@@ -112,7 +112,7 @@ def _options(kwargs: dict[str, Any]) -> Routing | None:
     routing = kwargs.pop("routing", None)
     if routing is not None:
         if isinstance(routing, Routing):
-            routing = {name: getattr(routing, name) for name in routing.model_fields_set}
+            routing = routing.given()
         if not isinstance(routing, Mapping):
             raise SpecError(f"routing: must be a mapping or a Routing, not {type(routing).__name__}")
         for name in routing:

@@ -11,11 +11,10 @@ from typing import Any
 from ..errors import SpecError, did_you_mean
 from ..redact import redact, shown
 from ..spec.document import document, spec_of_document
-from ..spec.files import MAX_BYTES, parse
+from ..spec.files import MAX_BYTES, SETTINGS, parse
 from ..spec.router_spec import RouterSpec
 
 SUFFIXES = (".yaml", ".yml", ".json", ".toml")
-_SETTINGS = {*RouterSpec.model_fields, "models"} - {"deployments", "kind", "any_model"}
 _STDIN = Path("-")
 _LONGEST_REQUEST = 64_000_000  # bytes
 
@@ -71,8 +70,8 @@ def changes_of(spec: RouterSpec, settings: dict[str, Any]) -> dict[str, Any]:
     Raises: SpecError naming the field and what would be right.
     """
     for key in settings:
-        if key not in _SETTINGS:
-            raise SpecError(f"unknown setting {shown(key)}{did_you_mean(key, _SETTINGS)}")
+        if key not in SETTINGS:
+            raise SpecError(f"unknown setting {shown(key)}{did_you_mean(key, SETTINGS)}")
     merged = {**document(spec), **settings}
     made = spec_of_document({key: value for key, value in merged.items() if value is not None})
     changes: dict[str, Any] = {}
@@ -82,7 +81,7 @@ def changes_of(spec: RouterSpec, settings: dict[str, Any]) -> dict[str, Any]:
         elif key in ("rules", "budgets"):
             changes[key] = getattr(made, key)
         elif key != "name":
-            changes[key] = None if value is None else getattr(made, key)
+            changes[key] = None if value is None else getattr(made, key, value)  # (an alias is no attribute)
     return changes
 
 

@@ -33,7 +33,7 @@ KIND = "foundation"
 PENALTY = 8.0
 PRIOR_STD = 1.5
 _EDGE = 0.01  # abilities and scores are kept so far from 0 and 1 in logits
-_UNSURE = 0.2  # a guess stays a guess: the standard deviation said of every quality, see quality_std
+UNSURE = 0.2  # a guess stays a guess: the standard deviation said of every quality, see quality_std
 _SHIPPED = Path(__file__).parent / "shipped"
 
 
@@ -58,7 +58,7 @@ class Foundation:
         """
         known = _abilities(abilities)
         quality = _spread(self.ease(prompts), known)
-        return Prediction(quality, np.full(quality.shape, _UNSURE), np.full(quality.shape, np.nan))
+        return Prediction(quality, np.full(quality.shape, UNSURE), np.full(quality.shape, np.nan))
 
     def guess(self, prompt: Prompt, abilities: Sequence[float]) -> list[float]:
         """The same for one prompt, quickly."""

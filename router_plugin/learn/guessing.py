@@ -6,9 +6,7 @@ from collections.abc import Sequence
 
 from ..records import Candidate, Request
 from ..snapshot import Score
-from .foundation import Foundation, foundation
-
-_STD = 0.2  # as Foundation.predict says of every quality
+from .foundation import UNSURE, Foundation, foundation
 
 
 class Guessing:
@@ -25,4 +23,4 @@ class Guessing:
     def score_candidates(self, request: Request, candidates: Sequence[Candidate]) -> list[Score | None]:
         abilities = [one.guess if one.quality is None else one.quality for one in candidates]
         guessed = self._foundation.guess(request.messages, abilities)
-        return [Score(quality, None, _STD, True) for quality in guessed]
+        return [Score(quality, None, UNSURE, True) for quality in guessed]

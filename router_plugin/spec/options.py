@@ -200,6 +200,10 @@ class Routing(Spec):
             data.setdefault("timeout_s", data.pop("default_timeout_s"))
         super().__init__(**data)
 
+    def given(self) -> dict[str, Any]:
+        """The options that were set, by name."""
+        return {name: getattr(self, name) for name in self.model_fields_set}
+
     @model_validator(mode="after")
     def _consistent(self) -> Routing:
         if self.weights is not None and self.willingness_to_pay is not None:

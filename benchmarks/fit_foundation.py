@@ -13,7 +13,7 @@ from pathlib import Path
 
 from quality_data import read_table
 
-from router_plugin.learn.foundation import _SHIPPED, fit_foundation
+from router_plugin.learn.serving.foundation import _SHIPPED, fit_foundation
 
 TABLES = {
     "routellm_mmlu": "lm-sys/RouteLLM (Apache-2.0; MMLU MIT)",

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from router_plugin.learn.rows import group_key
+from router_plugin.learn.outcomes.rows import group_key
 
 Rows = list[dict[str, Any]]
 Prices = dict[str, tuple[float, float]]

@@ -10,7 +10,7 @@ import numpy as np
 from quality_data import Prices, Rows
 
 from router_plugin.learn import Metrics, Predictor, evaluate
-from router_plugin.learn.predictor import Prediction
+from router_plugin.learn.serving.predictor import Prediction
 
 SHOWN = (
     *("accuracy", "best", "cheapest", "oracle", "gap_closed", "apgr", "cpt50", "cpt80", "aiq", "aiq_norm"),

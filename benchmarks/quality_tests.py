@@ -9,7 +9,7 @@ from quality_data import Prices, Rows, by_task, folds, priced, split, tiers
 from quality_rows import Line, length_scores, means_of, measure
 
 from router_plugin.learn import evaluate, fit
-from router_plugin.learn.foundation import fit_foundation
+from router_plugin.learn.serving.foundation import fit_foundation
 
 
 def _usable(rows: Rows, prices: Prices) -> Rows:

@@ -22,8 +22,9 @@ The map::
     router.py     Router, the façade                           wrap.py  the decorator for other clients
     routers.py    Client and RoutersClient, the collection
     check/        what is doubtful in a spec                   replay/  past requests under another version
-    learn/        training and measuring: judges, jobs, predictors, evaluation, the frontier and its plots; online.py
-                  what feedback teaches live. Calls run without this room
+    learn/        training and measuring: outcomes/, judges/, jobs/; prompts/ and fitting/ make a predictor, serving/
+                  uses it; measure/ and frontier/ say what it is worth. Calls run without this room
+    online.py     what feedback teaches live, and predictors as routers load them
     cli/          the command router-plugin
     plugin.py     install(): the one door by which litellm calls us
     testing/      fake clock, scripted provider, loopback provider: for our tests and for users'
@@ -50,8 +51,8 @@ if TYPE_CHECKING:
         TrainingError,
         VersionConflictError,
     )
-    from .learn.job_store import RouterTrainingJob
-    from .learn.judges import Contains, ExactMatch, JSONEquals, NumericMatch, Pairwise, RubricJudgeSpec
+    from .learn.jobs.store import RouterTrainingJob
+    from .learn.judges.making import Contains, ExactMatch, JSONEquals, NumericMatch, Pairwise, RubricJudgeSpec
     from .models import ALL_MODELS, ANTHROPIC_MODELS, GEMINI_MODELS, OPENAI_MODELS, TOGETHER_MODELS
     from .plugin import Installation, install
     from .result import RouteResult, SelectedTarget
@@ -99,7 +100,7 @@ _HOME = {
     "RouterSpec": "spec.router_spec",
     "RouterString": "spec.strings",
     "RouterStringError": "errors",
-    "RouterTrainingJob": "learn.job_store",
+    "RouterTrainingJob": "learn.jobs.store",
     "RoutersClient": "routers",
     "Routing": "spec.options",
     "RoutingConstraint": "routers",

@@ -127,7 +127,7 @@ def judged(judge: Any, least: float = 0.5) -> Callable[..., bool]:
 
     def judged_answer(response: Any, kwargs: Mapping[str, Any]) -> bool:
         if not made:
-            made.append(import_module("router_plugin.learn.judges").made(judge, None))
+            made.append(import_module("router_plugin.learn.judges.making").made(judge, None))
         text = "\n".join(_text(message) for message, _ in _told(response))
         score = made[0].judge({"messages": kwargs.get("messages")}, text).score
         return score is None or score < least

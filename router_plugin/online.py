@@ -119,11 +119,11 @@ def load_predictor(path: str, folder: Path | None) -> Scorer:
     Raises: TrainingError for one that is damaged; SpecError for a path that leads elsewhere; ImportError without numpy.
     """
     if path == FOUNDATION:
-        guessing: Scorer = import_module("router_plugin.learn.guessing").Guessing()
+        guessing: Scorer = import_module("router_plugin.learn.serving.guessing").Guessing()
         return guessing
     place = Path(path) if folder is None else (folder / path)
     if folder is not None and not place.resolve().is_relative_to(folder.resolve()):
         raise SpecError(f"artefact: must lie below the store's folder, got {shown(path)}")
     # By name: nothing here depends on learn/, which calls run without.
-    loaded: Scorer = import_module("router_plugin.learn.predictor").Predictor.load(place)
+    loaded: Scorer = import_module("router_plugin.learn.serving.predictor").Predictor.load(place)
     return loaded

@@ -41,8 +41,8 @@ from .version import Home, Tag, Version, session_key, tags_of
 
 if TYPE_CHECKING:
     from .check import Report
-    from .learn.frontier import Frontier
-    from .learn.predictor import Predictor
+    from .learn.frontier.curve import Frontier
+    from .learn.serving.predictor import Predictor
     from .replay import Replay
     from .routers import Client
 
@@ -674,7 +674,7 @@ class Router:
 
     def frontier(self, outcomes: Any, **keywords: Any) -> Frontier:
         """The settings of the dials that are Pareto-efficient over held-out outcomes, each as a router string. See
-        ``router_plugin.learn.frontier``; prices and predictions are the router's own."""
+        ``router_plugin.learn.frontier.curve``; prices and predictions are the router's own."""
         from .learn.of_router import frontier_of
 
         return frontier_of(self, outcomes, **keywords)

@@ -32,9 +32,9 @@ from .spec.store import Database, Store
 from .version import Home
 
 if TYPE_CHECKING:
-    from .learn.job_store import RouterTrainingJob
-    from .learn.jobs import TrainingJobs
-    from .learn.judge_store import JudgesClient
+    from .learn.jobs.service import TrainingJobs
+    from .learn.jobs.store import RouterTrainingJob
+    from .learn.judges.store import JudgesClient
 
 FILE = "routers.db"
 
@@ -86,7 +86,7 @@ class Client:
     def judges(self) -> JudgesClient:
         """The judges in this file, as versioned resources. Needs the extra ``learn``."""
         if self._judges is None:
-            self._judges = learning("judge_store").JudgesClient(self)
+            self._judges = learning("judges.store").JudgesClient(self)
         return self._judges
 
     def shelf(self, name: str) -> Shelf:
@@ -328,7 +328,7 @@ class RoutersClient:
     def training_jobs(self) -> TrainingJobs:
         """The training jobs in this file. Needs the extra ``learn``."""
         if self._jobs is None:
-            self._jobs = learning("jobs").TrainingJobs(self._client)
+            self._jobs = learning("jobs.service").TrainingJobs(self._client)
         return self._jobs
 
     def run_training_job(

@@ -82,10 +82,10 @@ def evaluate(session: Session, name: Name, outcomes: Outcomes) -> None:
     predictor = router._active().predictor
     if predictor is None:
         raise SpecError(f"router {name!r} has no trained predictor; train or fit it first")
-    rows = learning("outcomes").read_outcomes(outcomes)
+    rows = learning("outcomes.tables").read_outcomes(outcomes)
     prices = learning("of_router").prices_of(router, rows)
     with session.screen.progress(f"measuring on {outcomes.name}", session.json):
-        metrics = learning("evaluate").evaluate(predictor, rows, prices=prices or None)
+        metrics = learning("measure.evaluate").evaluate(predictor, rows, prices=prices or None)
     _say(session, {field: getattr(metrics, field) for field in metrics.__dataclass_fields__})
 
 

@@ -13,9 +13,9 @@ Needs NumPy (extra ``learn``); fitting is ten times faster with SciPy (extra ``t
 
 from __future__ import annotations
 
-from .encoder import Encoder
-from .evaluate import Metrics, evaluate
 from .fit import fit
-from .predictor import Prediction, Predictor
+from .measure.evaluate import Metrics, evaluate
+from .prompts.encoder import Encoder
+from .serving.predictor import Prediction, Predictor
 
 __all__ = ["Encoder", "Metrics", "Prediction", "Predictor", "evaluate", "fit"]

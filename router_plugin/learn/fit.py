@@ -14,16 +14,16 @@ import numpy as np
 
 from ..errors import SpecError
 from ..redact import shown
-from .clusters import kinds
-from .encoder import CachedEncoder, Encoder
-from .heads import Head
-from .linear import Ints
-from .predictor import Predictor
-from .reading import read_prompt
-from .rows import Table, read_rows
-from .space import Space, analyse_all
-from .targets import split
-from .training import Data, Note, fit_head
+from .fitting.clusters import kinds
+from .fitting.heads import Head
+from .fitting.linear import Ints
+from .fitting.targets import split
+from .fitting.training import Data, Note, fit_head
+from .outcomes.rows import Table, read_rows
+from .prompts.encoder import CachedEncoder, Encoder
+from .prompts.reading import read_prompt
+from .prompts.space import Space, analyse_all
+from .serving.predictor import Predictor
 
 log = logging.getLogger("router_plugin")
 QUALITY_RANK, LENGTH_RANK = 8, 4

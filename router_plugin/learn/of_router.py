@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 from ..decide.pool import guessed_quality, matches
 from ..errors import SpecError, TrainingError
 from ..spec.deployment import Deployment
-from .asking import asker
 from .fit import fit
-from .frontier import Frontier, frontier
-from .job_plan import known_deployment, known_deployments
-from .judges import asks, made
-from .outcomes import read_outcomes
-from .predictor import Predictor
-from .training_requests import read_requests
+from .frontier.curve import Frontier, frontier
+from .jobs.plan import known_deployment, known_deployments
+from .jobs.training_requests import read_requests
+from .judges.asking import asker
+from .judges.making import asks, made
+from .outcomes.tables import read_outcomes
+from .serving.predictor import Predictor
 
 PRIOR = 5.0  # judgements that the guess from the price is worth
 

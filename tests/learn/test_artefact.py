@@ -19,7 +19,7 @@ from toy import judged
 
 from router_plugin.errors import TrainingError
 from router_plugin.learn import Predictor, fit
-from router_plugin.learn.artefact import pack, seal, unpack
+from router_plugin.learn.serving.artefact import pack, seal, unpack
 
 PROMPTS = ["Solve 3 * 4.", "Write about a dragon.", "?"]
 
@@ -79,7 +79,7 @@ def test_saving_again_replaces_the_old_and_leaves_nothing_else(folder: Path) -> 
 def test_a_writer_killed_before_the_manifest_leaves_the_old_artefact(
     predictor: Predictor, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from router_plugin.learn import artefact
+    from router_plugin.learn.serving import artefact
 
     real = artefact.os.replace
 

@@ -11,9 +11,9 @@ from toy import judged
 
 from router_plugin.errors import SpecError, TrainingError
 from router_plugin.learn import evaluate
-from router_plugin.learn.foundation import Foundation, fit_foundation, foundation
-from router_plugin.learn.mixes import area, cost_at, hull
-from router_plugin.learn.pairs import apgr, cpt, recovered
+from router_plugin.learn.measure.mixes import area, cost_at, hull
+from router_plugin.learn.measure.pairs import apgr, cpt, recovered
+from router_plugin.learn.serving.foundation import Foundation, fit_foundation, foundation
 
 PRICES = {"strong": (10.0, 10.0), "weak": (1.0, 1.0)}
 

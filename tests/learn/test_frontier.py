@@ -19,9 +19,9 @@ from router_plugin.decide.pool import select
 from router_plugin.decide.request import read_request
 from router_plugin.errors import SpecError
 from router_plugin.learn import fit
-from router_plugin.learn.canvas import place_labels
-from router_plugin.learn.frontier import Frontier, frontier
-from router_plugin.learn.sweep import efficient, spread
+from router_plugin.learn.frontier.canvas import place_labels
+from router_plugin.learn.frontier.curve import Frontier, frontier
+from router_plugin.learn.frontier.sweep import efficient, spread
 from router_plugin.snapshot import Score, Snapshot
 from router_plugin.spec.policy import DEFAULT_POLICY, with_tag
 from router_plugin.spec.strings import RouterTag, parse_router_string

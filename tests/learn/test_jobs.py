@@ -29,11 +29,11 @@ from router_plugin import (
     SpecError,
     TrainingError,
 )
-from router_plugin.learn.job_run import enough
-from router_plugin.learn.job_store import RouterTrainingJob
-from router_plugin.learn.jobs import TrainingJobs
-from router_plugin.learn.judges import Contains, ExactMatch, RubricJudgeSpec, repeat
-from router_plugin.learn.training_requests import read_requests
+from router_plugin.learn.jobs.run import enough
+from router_plugin.learn.jobs.service import TrainingJobs
+from router_plugin.learn.jobs.store import RouterTrainingJob
+from router_plugin.learn.jobs.training_requests import read_requests
+from router_plugin.learn.judges.making import Contains, ExactMatch, RubricJudgeSpec, repeat
 from router_plugin.records import Answered, Attempt, Failed
 from router_plugin.testing import FakeClock, LoopbackProvider, Reply, ScriptedProvider
 
@@ -307,7 +307,7 @@ def test_two_at_once_do_not_both_work(tmp_path: Path) -> None:
     assert trained(client, router, 4, wait=False).status == "RUNNING"
     code = (
         "import sys; from pathlib import Path; from router_plugin import Client;"
-        "from router_plugin.learn.jobs import TrainingJobs;"
+        "from router_plugin.learn.jobs.service import TrainingJobs;"
         "print(TrainingJobs(Client(Path(sys.argv[1]))).list()[0].status)"
     )
     found = subprocess.run([sys.executable, "-c", code, str(client.path)], capture_output=True, text=True, check=True)

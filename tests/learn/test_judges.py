@@ -21,11 +21,10 @@ from router_plugin import (
     SpecError,
     StoreError,
 )
-from router_plugin.learn import quoting
-from router_plugin.learn.asking import Asked, answer_text, asker
-from router_plugin.learn.judge_store import JudgesClient
-from router_plugin.learn.judgement import Judgement
-from router_plugin.learn.judges import (
+from router_plugin.learn.judges import quoting
+from router_plugin.learn.judges.asking import Asked, answer_text, asker
+from router_plugin.learn.judges.judgement import Judgement
+from router_plugin.learn.judges.making import (
     Contains,
     ExactMatch,
     JSONEquals,
@@ -40,6 +39,7 @@ from router_plugin.learn.judges import (
     spec_of_judge,
     undescribed,
 )
+from router_plugin.learn.judges.store import JudgesClient
 from router_plugin.spec.deployment import Deployment
 from router_plugin.testing import FakeClock, Reply, ScriptedProvider
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from router_plugin import Client, Deployment, Router, RouteResult, SpecError
-from router_plugin.learn.outcomes import read_outcomes
+from router_plugin.learn.outcomes.tables import read_outcomes
 from router_plugin.testing import FakeClock, Reply, ScriptedProvider
 
 LINES: list[dict[str, Any]] = [

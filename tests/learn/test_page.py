@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from headless import LIMIT_S, Page, browser_path
 
-from router_plugin.learn.frontier import Frontier, frontier
-from router_plugin.learn.page import framed, page, save_page
+from router_plugin.learn.frontier.curve import Frontier, frontier
+from router_plugin.learn.frontier.page import framed, page, save_page
 
 EVIL = "<script>window.ran=1</script>"
 QUOTED = "\"><img src=x onerror='window.ran=2'>&amp;"

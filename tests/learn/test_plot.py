@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from router_plugin.errors import SpecError
-from router_plugin.learn import canvas
-from router_plugin.learn.frontier import Frontier, frontier
-from router_plugin.learn.plot import plot
+from router_plugin.learn.frontier import canvas
+from router_plugin.learn.frontier.curve import Frontier, frontier
+from router_plugin.learn.frontier.plot import plot
 
 NAMES = ("tiny", "lab/middle-7b", "lab/large-70b", "$weird$_name^2", "large-70b-copy")
 PRICES = dict(zip(NAMES, ((0.1, 0.3), (0.5, 1.5), (3, 15), (1, 4), (3, 15)), strict=True))

@@ -12,8 +12,8 @@ from toy import judged
 from router_plugin import Deployment, Router
 from router_plugin.errors import SpecError, TrainingError
 from router_plugin.learn import Predictor, fit
-from router_plugin.learn.features import analyse
-from router_plugin.learn.reading import HEAD, TAIL
+from router_plugin.learn.prompts.features import analyse
+from router_plugin.learn.prompts.reading import HEAD, TAIL
 from router_plugin.records import Request
 
 SUM = "Solve the value of 12 * 7 + 12."

@@ -1,0 +1,1 @@
+"""How a predictor is fitted: targets, learners, cross-validation, margins."""

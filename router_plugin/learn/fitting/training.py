@@ -1,0 +1,146 @@
+"""Fitting one head: out-of-fold and left-out-cluster predictions, the combination, the gates, the final weights.
+
+Rule: folds and clusters never divide a group. Cross-validation reads a sample drawn with the seed (4,000
+prompts of eight models, 16,000 of two), the final weights all of them. Fewer than ``FEWEST`` groups: the models' means
+alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..prompts.space import MEASURES, Analysed, Space
+from .heads import CV_STEPS, FEW, FEW_PENALTIES, PENALTIES, Head, Problem, candidates, combine, gate, opened
+from .incumbent import Judged, margin_for
+from .linear import Array, Design, Ints, apply
+from .targets import Floats, Targets
+
+WORK, FEWEST = 32_000, 20  # prompts × directions that cross-validation reads
+FOLDS, BUNDLES = 5, 6
+TRUST = 10.0  # a direction's gate differs from the common one by about 0.3
+Note = Callable[[str], None]
+
+
+@dataclass(slots=True)
+class Data:
+    """Everything that fitting a head reads, prompt by prompt."""
+
+    seen: Analysed
+    groups: Ints
+    tasks: Ints | None
+    clusters: Ints
+
+    def take(self, rows: Ints) -> Data:
+        """Some of the prompts."""
+        tasks = None if self.tasks is None else self.tasks[rows]
+        return Data(self.seen.take(rows), self.groups[rows], tasks, self.clusters[rows])
+
+
+def deal(labels: Ints, hands: int, random: np.random.Generator) -> Ints:
+    """A hand for every row, whole labels at a time."""
+    _, labels = np.unique(labels, return_inverse=True)
+    order = random.permutation(labels.max() + 1)
+    return (order % hands)[labels]
+
+
+def held_out(data: Data, parts: Floats, hands: Ints, penalties: Sequence[float]) -> tuple[Floats, Floats, Ints]:
+    """Every candidate's predictions of the rows of each hand by the others: (rows, candidates, directions), the rows'
+    familiarity then, and which rows."""
+    predicted, familiar, rows = [], [], []
+    for hand in range(hands.max() + 1):
+        inside, outside = np.flatnonzero(hands != hand), np.flatnonzero(hands == hand)
+        if len(inside) < FEWEST // 2 or not len(outside):
+            continue
+        train = data.take(inside)
+        space = Space.learn(train.seen)
+        design, _ = space.rows(train.seen)
+        space.settle(design, train.clusters)
+        mean = parts[inside].mean(axis=0)
+        weights = candidates(Problem(design, parts[inside] - mean, train.tasks, penalties), CV_STEPS)
+        there, known = space.rows(data.seen.take(outside))
+        flat = apply(there, weights.reshape(len(weights), -1))
+        predicted.append(flat.reshape(len(outside), weights.shape[1], -1))
+        familiar.append(known)
+        rows.append(outside)
+    if not rows:
+        return np.zeros((0, len(penalties) + 1, parts.shape[1])), np.zeros((0, MEASURES)), np.zeros(0, np.int64)
+    return np.concatenate(predicted).astype(np.float64), np.concatenate(familiar), np.concatenate(rows)
+
+
+def fit_head(data: Data, targets: Targets, design: Design, seed: int, note: Note, bounded: bool = True) -> Head:
+    """The head of one table of targets; ``bounded``: qualities, where the incumbent gets its margin."""
+    flat = Head.flat(targets, design.width + design.dense.shape[1])
+    if len(np.unique(data.groups)) < FEWEST or not targets.parts.any():
+        return flat
+    random = np.random.default_rng(seed)
+    few = np.sort(random.permutation(len(targets.parts))[: WORK // targets.parts.shape[1]])
+    sample, parts = data.take(few), targets.parts[few]
+    penalties = FEW_PENALTIES if len(targets.parts) < FEW else PENALTIES
+    note("cross-validation")
+    predicted, familiar, rows = held_out(sample, parts, deal(sample.groups, FOLDS, random), penalties)
+    truth = parts[rows]
+    mixing = np.stack([combine(predicted[:, :, k], truth[:, k]) for k in range(parts.shape[1])], axis=1)
+    inside = Held(np.einsum("njk,jk->nk", predicted, mixing), truth, familiar)
+    note("clusters left out")
+    outside = _left_out(sample, parts, mixing, random, penalties)
+    gates = _gates(inside, outside)
+    margin = np.array([0.0, 0.0, 1.0])
+    if len(targets.mean) > 2 and bounded:  # of two, order is all
+        both = (inside.values(gates, targets), outside.values(gates, targets))
+        margin = margin_for(*both, int(targets.mean.argmax()))
+    note("final weights")
+    weights = _rounded(_final(Problem(design, targets.parts, data.tasks, penalties), mixing))
+    signal = inside.predicted.var(axis=0)
+    return Head(targets.mean, targets.basis, weights, gates, signal, targets.noise, targets.seen, margin)
+
+
+@dataclass(slots=True)
+class Held:
+    """Predictions of rows that were held out, before any gate: directions predicted and true, and familiarity."""
+
+    predicted: Floats
+    truth: Floats
+    familiar: Floats
+
+    def values(self, gates: Floats, targets: Targets) -> Judged:
+        """Predicted and true values of all models, and nearness."""
+        said = self.predicted * opened(gates, self.familiar)
+        back = targets.basis.T
+        return targets.mean + said @ back, targets.mean + self.truth @ back, self.familiar[:, 2]
+
+
+def _final(problem: Problem, mixing: Floats) -> Array:
+    weights = candidates(problem, 2 * CV_STEPS)
+    return np.asarray(np.einsum("djk,jk->dk", weights, mixing.astype(np.float32)))
+
+
+def _left_out(
+    sample: Data, parts: Floats, mixing: Floats, random: np.random.Generator, penalties: Sequence[float]
+) -> Held:
+    """Whole clusters held out, in bundles; nothing where there are too few."""
+    if len(np.unique(sample.clusters)) < 3:
+        return Held(parts[:0], parts[:0], np.zeros((0, MEASURES)))
+    predicted, familiar, rows = held_out(sample, parts, deal(sample.clusters, BUNDLES, random), penalties)
+    return Held(np.einsum("njk,jk->nk", predicted, mixing[: predicted.shape[1]]), parts[rows], familiar)
+
+
+def _gates(inside: Held, outside: Held) -> Floats:
+    """A gate for each direction, leaning on what all of them have in common."""
+    predicted = np.concatenate([inside.predicted, outside.predicted])
+    truth = np.concatenate([inside.truth, outside.truth])
+    k = predicted.shape[1]
+    scale = np.sqrt(truth.var(axis=0)) + 1e-12
+    pooled = gate((predicted / scale).ravel(), (truth / scale).ravel(), 1.0, 1.0)
+    out = np.zeros((k, MEASURES))
+    out[:, 0] = [gate(predicted[:, j], truth[:, j], pooled, TRUST) for j in range(k)]
+    return out
+
+
+def _rounded(weights: Array) -> Array:
+    """Weights as an artefact keeps them (half precision, scaled by column), so that loading changes nothing."""
+    top = np.maximum(np.abs(weights).max(axis=0), 1e-30).astype(np.float32)
+    half = (weights / top).astype(np.float16)
+    return np.asarray(half.astype(np.float32) * top)

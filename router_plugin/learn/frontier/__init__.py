@@ -1,0 +1,1 @@
+"""The quality-cost frontier of a router's dials: swept, thinned, drawn."""

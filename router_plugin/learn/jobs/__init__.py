@@ -1,0 +1,1 @@
+"""Training jobs: asked, judged, paid and kept pair by pair."""

@@ -1,0 +1,180 @@
+"""``client.judges``: judges as versioned resources in the client's file (Martian's interface).
+
+Versions are only ever added; the newest is the judge. Each carries the hash of its content, and content that no longer
+has it is not used. The table is made when it is first needed.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ...clock import SYSTEM_CLOCK, Clock, iso
+from ...errors import ResourceAlreadyExistsError, ResourceNotFoundError, SpecError, StoreError, did_you_mean
+from ...provider.port import CataloguedProvider
+from ...redact import shown
+from ...spec.document import canonical, digest
+from ...spec.router_spec import router_name
+from .asking import answer_text, asker
+from .judgement import Judgement
+from .making import asks, made
+from .specs import JudgeSpec, spec_of_judge
+
+if TYPE_CHECKING:
+    from ...routers import Client
+
+_TABLE = """
+CREATE TABLE IF NOT EXISTS judges (
+  id TEXT NOT NULL, number INTEGER NOT NULL, hash TEXT NOT NULL, document TEXT NOT NULL, description TEXT,
+  created_at REAL NOT NULL, PRIMARY KEY (id, number)
+)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredJudge:
+    """One version of a judge. ``hash`` is that of its spec's content."""
+
+    id: str
+    version: int
+    spec: JudgeSpec
+    description: str | None
+    hash: str
+    created_at: str | None
+
+    @property
+    def name(self) -> str:
+        return self.id
+
+
+class JudgesClient:
+    """The judges of a client. ``client.judges``."""
+
+    def __init__(self, client: Client, provider: CataloguedProvider | None = None, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._database, self._provider, self._clock = client.store.database, provider, clock
+        self._made = False
+
+    def create(
+        self, judge_id: str, judge_spec: JudgeSpec | Mapping[str, Any], description: str | None = None
+    ) -> StoredJudge:
+        """Store a judge under a new name.
+
+        Raises: ResourceAlreadyExistsError; SpecError for a name or spec that is none.
+        """
+        return self._add(judge_id, judge_spec, description, new=True)
+
+    def update(
+        self, judge_id: str, judge_spec: JudgeSpec | Mapping[str, Any], description: str | None = None
+    ) -> StoredJudge:
+        """Add a version; the old ones stay. Without a ``description`` the last one stays.
+
+        Raises: ResourceNotFoundError; SpecError.
+        """
+        return self._add(judge_id, judge_spec, description, new=False)
+
+    def get(self, judge_id: str, version: int | None = None) -> StoredJudge | None:
+        """A judge (its newest version, or the one asked for); None where there is none."""
+        if version is not None and (isinstance(version, bool) or not isinstance(version, int)):
+            raise SpecError(f"version: must be a whole number, not {shown(version)}")
+        rows = self._read(
+            "SELECT id, number, hash, document, description, created_at FROM judges WHERE id = ?1 AND number = "
+            "coalesce(?2, (SELECT max(number) FROM judges WHERE id = ?1))",
+            str(judge_id),
+            version,
+        )
+        return _stored(rows[0]) if rows else None
+
+    def list(self) -> list[StoredJudge]:
+        """The newest version of every judge, in the order in which they were created."""
+        rows = self._read(
+            "SELECT id, number, hash, document, description, created_at FROM judges AS j WHERE number = "
+            "(SELECT max(number) FROM judges WHERE id = j.id) "
+            "ORDER BY (SELECT min(rowid) FROM judges WHERE id = j.id)"
+        )
+        return [_stored(row) for row in rows]
+
+    def evaluate(
+        self,
+        judge: StoredJudge | JudgeSpec | str | Any,
+        completion_request: Mapping[str, Any],
+        completion_response: Any,
+        *,
+        ref_answer: Any = None,
+        budget_usd: float | None = None,
+        provider: CataloguedProvider | None = None,
+    ) -> Judgement:
+        """Judge one answer (a response, or its text). A judge that fails gives no score and the reason.
+
+        Raises: ResourceNotFoundError; SpecError; BudgetExceededError.
+        """
+        if not isinstance(completion_request, Mapping):
+            raise SpecError(f"evaluate: completion_request: must be a mapping, not {shown(completion_request)}")
+        found = self.existing(judge) if isinstance(judge, str) else judge
+        models = [model for model, _, _ in asks(found)]
+        ask = asker(models, provider or self._provider, self._clock, budget_usd) if models else None
+        ref = completion_request.get("ref_answer") if ref_answer is None else ref_answer
+        request = {key: value for key, value in completion_request.items() if key != "ref_answer"}
+        return made(found, ask).judge(request, answer_text(completion_response), ref)
+
+    def existing(self, judge_id: str) -> StoredJudge:
+        """A judge that must be there.
+
+        Raises: ResourceNotFoundError.
+        """
+        found = self.get(judge_id)
+        if found is None:
+            known = [row[0] for row in self._read("SELECT DISTINCT id FROM judges ORDER BY id LIMIT 50")]
+            some = ", ".join(known) or "none"
+            raise ResourceNotFoundError(
+                f"there is no judge {shown(judge_id)}{did_you_mean(judge_id, known)}; known: {some}"
+            )
+        return found
+
+    def _add(self, judge_id: str, judge_spec: Any, description: str | None, new: bool) -> StoredJudge:
+        judge_id = router_name(judge_id)
+        spec = spec_of_judge(judge_spec)
+        data, now = spec.document(), self._clock.wall()
+        found, text = digest(data), canonical(data)
+        self._ready()
+
+        def add(connection: sqlite3.Connection) -> tuple[int, str | None]:
+            row = connection.execute(
+                "SELECT number, description FROM judges WHERE id = ? ORDER BY number DESC LIMIT 1", (judge_id,)
+            ).fetchone()
+            if new and row is not None:
+                raise ResourceAlreadyExistsError(f"there is a judge {judge_id!r} already; update it")
+            if not new and row is None:
+                raise ResourceNotFoundError(f"there is no judge {judge_id!r}; create it")
+            number, kept = (1, None) if row is None else (row[0] + 1, row[1])
+            said = kept if description is None else description
+            connection.execute(
+                "INSERT INTO judges VALUES (?, ?, ?, ?, ?, ?)", (judge_id, number, found, text, said, now)
+            )
+            return number, said
+
+        number, said = self._database.write(add)
+        return StoredJudge(judge_id, number, spec, said, found, iso(now))
+
+    def _read(self, sql: str, *values: Any) -> Sequence[Any]:
+        self._ready()
+        return self._database.read(sql, *values)
+
+    def _ready(self) -> None:
+        if not self._made or not self._database.path.exists():
+            self._database.write(lambda connection: connection.execute(_TABLE))
+            self._made = True
+
+
+def _stored(row: Any) -> StoredJudge:
+    judge_id, number, said, text, description, created_at = row
+    try:
+        data = json.loads(text)
+        if digest(data) != said:
+            raise ValueError("its content does not have the hash it was written with")
+        spec = spec_of_judge(data)
+    except (ValueError, TypeError) as error:
+        raise StoreError(f"version {number} of judge {judge_id!r} is damaged: {error}") from error
+    return StoredJudge(judge_id, number, spec, description, said, iso(created_at))

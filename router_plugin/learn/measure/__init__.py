@@ -1,0 +1,1 @@
+"""What a predictor is worth: accuracy, AIQ, APGR, calibration."""

@@ -1,0 +1,1 @@
+"""Judged outcomes as rows and tables: of programs, of files, of the history."""

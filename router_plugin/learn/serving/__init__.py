@@ -1,0 +1,1 @@
+"""What is served: predictors, their artefacts, the foundation that comes with the package."""

@@ -1,0 +1,141 @@
+"""A guess for models that nobody judged: from a prompt, how hard it is, and how much a stronger model helps.
+
+Rule: a model is known by its *ability* alone, its mean quality (declared, published, or guessed from its price), a
+prompt by how *easy* it is: ``logit(quality) = logit(ability) + easy``. So a hard prompt costs weak and strong models
+alike in logits, and what a stronger model adds rises with difficulty as long as the models mostly succeed. Ease is a
+ridge regression on the features of space.py, fitted on tables of real outcomes (benchmarks/fit_foundation.py), where
+each prompt's ease is the most probable one given its models' scores and abilities.
+Theory: the one-parameter item response model (Rasch 1960) with a normal prior on items of standard deviation 1.5.
+Defaults: penalty 8; words in half precision, under 2 MB.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...errors import SpecError, TrainingError
+from ...redact import shown
+from ..fitting.linear import Array, apply, ridge
+from ..outcomes.rows import Floats, Prompt, Table, read_rows
+from ..prompts.features import analyse
+from ..prompts.space import Space, analyse_all
+from .artefact import read_folder, write_folder
+from .codec import read_space, space_arrays, take
+from .predictor import Prediction
+
+KIND = "foundation"
+PENALTY = 8.0
+PRIOR_STD = 1.5
+_EDGE = 0.01  # abilities and scores are kept so far from 0 and 1 in logits
+UNSURE = 0.2  # a guess stays a guess: the standard deviation said of every quality, see quality_std
+_SHIPPED = Path(__file__).parent / "shipped"
+
+
+@dataclass(slots=True)
+class Foundation:
+    """See the module. ``marked`` says that its qualities are guesses."""
+
+    space: Space
+    weights: Array
+    about: dict[str, Any]
+    marked: str = "guess"
+
+    def ease(self, prompts: Sequence[Prompt]) -> Floats:
+        """How much easier than usual every prompt is, in logits."""
+        design, _ = self.space.rows(analyse_all(list(prompts)))
+        return apply(design, self.weights)[:, 0].astype(np.float64)
+
+    def predict(self, prompts: Sequence[Prompt], abilities: Sequence[float]) -> Prediction:
+        """Qualities of models with these mean qualities (0..1): arrays of shape (prompts, abilities).
+
+        Raises: SpecError for an ability outside 0..1.
+        """
+        known = _abilities(abilities)
+        quality = _spread(self.ease(prompts), known)
+        return Prediction(quality, np.full(quality.shape, UNSURE), np.full(quality.shape, np.nan))
+
+    def guess(self, prompt: Prompt, abilities: Sequence[float]) -> list[float]:
+        """The same for one prompt, quickly."""
+        buckets, surface = analyse(prompt)
+        columns, values, _ = self.space.words(buckets)
+        width = len(self.space.buckets)
+        found = values @ self.weights[columns] + self.space.dense(surface) @ self.weights[width:]
+        return list(_spread(found.astype(np.float64), _abilities(abilities))[0].tolist())
+
+    def save(self, path: str | Path) -> None:
+        """Write the artefact, as a predictor's."""
+        arrays = space_arrays(self.space) | {"weights": self.weights.astype(np.float16)}
+        write_folder(Path(path), arrays, kind=KIND, about=self.about)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Foundation:
+        """Read an artefact.
+
+        Raises: TrainingError where anything about it is damaged.
+        """
+        facts, arrays = read_folder(Path(path), KIND)
+        what = f"artefact {str(path)!r}"
+        space = read_space(arrays, what)
+        weights = take(arrays, "weights", (len(space.buckets) + len(space.centre), 1), "f", what)
+        about = facts.get("about")
+        return cls(space, weights.astype(np.float32), about if isinstance(about, dict) else {})
+
+
+@cache
+def foundation() -> Foundation:
+    """The one that comes with the package, read when it is first asked for."""
+    return Foundation.load(_SHIPPED)
+
+
+def fit_foundation(tables: Iterable[Iterable[Mapping[str, Any]]], about: Mapping[str, Any] | None = None) -> Foundation:
+    """A foundation fitted on tables of judged rows; no draw is random.
+
+    Raises: SpecError for malformed rows, TrainingError where no table has two models.
+    """
+    read = [table for table in map(read_rows, tables) if len(table.models) > 1]
+    if not read:
+        raise TrainingError("a foundation needs a table with at least two models")
+    seen = analyse_all([prompt for table in read for prompt in table.prompts])
+    space = Space.learn(seen)
+    design, _ = space.rows(seen)
+    targets = np.concatenate([ease_of(table) for table in read])
+    weights = ridge(design, targets[:, None].astype(np.float32), np.full(1, PENALTY, np.float32))
+    return Foundation(space, weights.astype(np.float16).astype(np.float32), dict(about or {}))
+
+
+def ease_of(table: Table) -> Floats:
+    """Every prompt's ease within its table: ten Newton steps, all prompts at once."""
+    known = np.isfinite(table.scores)
+    truth = np.where(known, table.scores, 0.0)
+    ability = _logit(np.nanmean(table.scores, axis=0))
+    ease = np.zeros(len(table))
+    for _ in range(10):
+        said = np.where(known, 1.0 / (1.0 + np.exp(-(ability + ease[:, None]))), 0.0)
+        slope = (truth - said).sum(axis=1) - ease / PRIOR_STD**2
+        ease += slope / ((said * (1.0 - said)).sum(axis=1) + 1.0 / PRIOR_STD**2)
+    return np.asarray(ease - ease.mean())
+
+
+def _logit(share: Floats) -> Floats:
+    kept = np.clip(share, _EDGE, 1.0 - _EDGE)
+    return np.asarray(np.log(kept / (1.0 - kept)))
+
+
+def _spread(ease: Floats, ability: Floats) -> Floats:
+    return np.asarray(1.0 / (1.0 + np.exp(-(_logit(ability) + ease[:, None]))))
+
+
+def _abilities(given: Sequence[float]) -> Floats:
+    try:
+        known = np.array(list(given), np.float64)
+    except (TypeError, ValueError):
+        known = np.array([np.nan])
+    if known.ndim != 1 or not ((known >= 0.0) & (known <= 1.0)).all():
+        raise SpecError(f"abilities: must be mean qualities in 0..1, got {shown(given)}")
+    return known

@@ -1,0 +1,203 @@
+"""A fitted predictor: quality (with its uncertainty) and output tokens of every model for a prompt; a router's scorer.
+
+Rule: a prompt is featurised once, its few directions are summed from the weights of its known words, gated by how
+familiar it is, and spread to all models by one small product. Nothing here draws random numbers, calls a network
+(unless an encoder was given) or changes after it was made, so one predictor serves all threads.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...errors import SpecError, TrainingError
+from ...records import Request
+from ...redact import shown
+from ...snapshot import Score
+from ..fitting.heads import Head, opened
+from ..outcomes.rows import Floats, Prompt
+from ..prompts.encoder import CachedEncoder, Encoder
+from ..prompts.features import NAMES, analyse, spelling
+from ..prompts.reading import read_prompt
+from ..prompts.space import Space, analyse_all
+from .codec import read_parts, write_parts
+
+_MOST_TOKENS = 1e6
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """Arrays of shape (prompts, models): expected quality in 0..1, its standard deviation, expected output tokens (NaN
+    where no token counts were seen)."""
+
+    quality: Floats
+    quality_std: Floats
+    output_tokens: Floats
+
+
+class Predictor:
+    """What ``fit`` makes. ``models`` are the columns of its predictions; ``about`` says what it was fitted on."""
+
+    def __init__(
+        self,
+        models: Sequence[str],
+        space: Space,
+        quality: Head,
+        length: Head | None,
+        encoder: CachedEncoder | None = None,
+        about: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.models: tuple[str, ...] = tuple(models)
+        self.space, self.quality, self.length, self.encoder = space, quality, length, encoder
+        self.about = dict(about or {})
+        self._column = _names(self.models)
+        blocks = [quality.weights] if length is None else [quality.weights, length.weights]
+        weights = np.hstack(blocks)
+        width, self._known = len(space.buckets), space.centres.shape[1] > 0
+        self._all = weights.shape[1]
+        self._words = np.ascontiguousarray(np.hstack([weights[:width], space.centres]))  # one look-up serves both
+        self._dense = np.ascontiguousarray(weights[width:])
+        self._rank = quality.basis.shape[1]
+        self._spread = quality.basis.T.copy()
+        self._gates = quality.gates if length is None else np.vstack((quality.gates, length.gates))
+        self._no_tokens: list[float | None] = [None] * len(self.models)
+        self._untold = [] if length is None else np.flatnonzero(length.seen == 0).tolist()
+        self._asked: dict[tuple[str, ...], list[int | None]] = {}
+
+    def __repr__(self) -> str:
+        return f"<Predictor of {len(self.models)} models, fitted on {self.about.get('prompts', '?')} prompts>"
+
+    def predict(self, prompts: Sequence[Prompt]) -> Prediction:
+        """All models on all prompts.
+
+        Raises: SpecError where ``prompts`` is one text instead of a list.
+        """
+        if isinstance(prompts, (str, bytes)):
+            raise SpecError(f"prompts: must be a list of prompts, got {shown(prompts)}")
+        prompts = list(prompts)
+        seen = analyse_all(prompts, self._embed(prompts))
+        design, familiar = self.space.rows(seen)
+        quality, std = self.quality.predict(design, familiar)
+        if self.length is None:
+            tokens = np.full(quality.shape, math.nan)
+        else:
+            tokens = _tokens(self.length.predict(design, familiar)[0])
+            tokens[:, self.length.seen == 0] = math.nan
+        return Prediction(np.clip(quality, 0.0, 1.0), std, tokens)
+
+    def score(self, request: Request, models: Sequence[str]) -> list[Score | None]:
+        """The router's question (``snapshot.Scorer``): one request, all models; None for a model it does not know.
+
+        A model is known by the name that it was judged under, or by that without its provider ("openai/gpt-4o")."""
+        parts, slope, familiar = self._one(request.messages)
+        rank, head = self._rank, self.quality
+        told = head.settled(head.mean + (parts[:rank] * slope[:rank]) @ self._spread, familiar)
+        quality = np.minimum(np.maximum(told, 0.0), 1.0).tolist()
+        std = head.spread(slope[:rank]).tolist()
+        tokens: list[float | None] = self._no_tokens
+        if self.length is not None:
+            tokens = _tokens(self.length.mean + self.length.basis @ (parts[rank:] * slope[rank:])).tolist()
+            for at in self._untold:
+                tokens[at] = None
+        return [None if at is None else Score(quality[at], tokens[at], std[at]) for at in self._columns(tuple(models))]
+
+    def _columns(self, models: tuple[str, ...]) -> list[int | None]:
+        """The column of each model, remembered for the lists that a router asks about."""
+        found = self._asked.get(models)
+        if found is None:
+            known = self._column
+            found = [known.get(model, known.get(model.rpartition("/")[2])) for model in models]
+            if len(self._asked) < 256:
+                self._asked[models] = found
+        return found
+
+    def explain(self, prompt: Prompt, model: str, most: int = 10) -> list[tuple[str, float]]:
+        """What moved a model's predicted quality away from its mean, largest first: (feature, contribution).
+
+        Words are told by their text; contributions are after the gate and before clipping to 0..1.
+        Raises: SpecError for a model that this predictor does not know.
+        """
+        at = self._columns((model,))[0]
+        if at is None:
+            raise SpecError(f"model: must be one of {', '.join(self.models[:20])}, got {shown(model)}")
+        buckets, surface = analyse(prompt)
+        columns, values, known = self.space.words(buckets)
+        row = self.quality.basis[at]
+        along = opened(self.quality.gates, np.array(self.space.familiarity(columns, values, known))) * row
+        spelt = _spelling(prompt)
+        found: dict[str, float] = {}
+        for column, value in zip(columns, values[:, None] * self.quality.weights[columns] @ along, strict=True):
+            text = spelt.get(int(self.space.buckets[column]), "?")
+            found[text] = found.get(text, 0.0) + float(value)
+        embedded = self._embed([prompt])
+        figures = surface if embedded is None else np.concatenate((surface, embedded[0]))
+        dense = self.space.dense(figures)
+        added = dense[:, None] * self.quality.weights[len(self.space.buckets) :] @ along
+        for i, value in enumerate(added):
+            name = NAMES[i] if i < len(NAMES) else "embedding"
+            found[name] = found.get(name, 0.0) + float(value)
+        parts, slope, familiar = self._one(prompt)
+        told = self.quality.mean + self.quality.basis @ (parts * slope)[: self._rank]
+        found["margin of the best single model"] = float(self.quality.settled(told, familiar)[at] - told[at])
+        return sorted(((k, v) for k, v in found.items() if v), key=lambda pair: (-abs(pair[1]), pair[0]))[:most]
+
+    def save(self, path: str | Path) -> None:
+        """Write the artefact (a folder): see artefact.py."""
+        name = None if self.encoder is None else self.encoder.name
+        write_parts(Path(path), self.models, self.space, self.quality, self.length, name, self.about)
+
+    @classmethod
+    def load(cls, path: str | Path, *, encoder: Encoder | Callable[[Sequence[str]], Any] | None = None) -> Predictor:
+        """Read an artefact. One fitted with an encoder needs it again.
+
+        Raises: TrainingError where anything about it is damaged, newer or foreign.
+        """
+        models, space, quality, length, name, about = read_parts(Path(path))
+        if name is None:
+            loaded = cls(models, space, quality, length, None, about)
+            with np.errstate(all="ignore"):
+                probe = loaded.predict(["What is the sum of 12 and 30? Explain, in Python."])
+            if not (np.isfinite(probe.quality).all() and np.isfinite(probe.quality_std).all()):
+                raise TrainingError(f"artefact {str(path)!r}: predicts figures that are not finite")
+            return loaded
+        if encoder is None or CachedEncoder(encoder).name != name:
+            raise TrainingError(f"artefact {str(path)!r} was fitted with the encoder {name!r}; give it to load()")
+        return cls(models, space, quality, length, CachedEncoder(encoder), about)
+
+    def _embed(self, prompts: Sequence[Prompt]) -> Floats | None:
+        return None if self.encoder is None else self.encoder.encode([read_prompt(p).text for p in prompts])
+
+    def _one(self, prompt: Prompt) -> tuple[Floats, Floats, Floats]:
+        """All directions of one prompt, their gates, its familiarity; the same figures as ``predict`` works out."""
+        buckets, surface = analyse(prompt)
+        columns, values, known = self.space.words(buckets)
+        embedded = self._embed([prompt])
+        figures = surface if embedded is None else np.concatenate((surface, embedded[0]))
+        found = values @ self._words[columns]
+        parts = found[: self._all] + self.space.dense(figures) @ self._dense
+        near = float(found[self._all :].max()) if self._known else 0.0
+        familiar = np.array((1.0, known, near))
+        return parts.astype(np.float64), opened(self._gates, familiar), familiar
+
+
+def _tokens(logs: Floats) -> Floats:
+    return np.asarray(np.minimum(np.expm1(np.minimum(np.maximum(logs, 0.0), 20.0)), _MOST_TOKENS))
+
+
+def _names(models: Sequence[str]) -> dict[str, int]:
+    """Columns by name, and by the name without provider where that is unambiguous."""
+    out: dict[str, int] = {}
+    for at, model in enumerate(models):
+        short = model.rpartition("/")[2]
+        out[short] = -1 if short in out else at
+    return {name: at for name, at in out.items() if at >= 0} | {model: at for at, model in enumerate(models)}
+
+
+def _spelling(prompt: Prompt) -> dict[int, str]:
+    """The words, stems and pairs of a prompt by their buckets."""
+    return spelling(read_prompt(prompt).text)

@@ -6,7 +6,11 @@ else is left to ask, the answer is returned as it is.
 
 Your own: a function whose first parameter is called ``response`` (or ``answer``), or any function under
 ``@on_response``; a second parameter gets the call's keyword arguments. It is given litellm's response object, or what
-the wrapped function returned.
+the wrapped function returned. A text instead of True says why, and is kept in the record of the attempt. It is called
+where the call runs, in async calls in the event loop: what takes its time belongs into ``judged``.
+
+``self_consistent`` and ``judged`` ask models themselves: for money, which counts against the call's ``max_cost`` and
+the budgets (the rules are in ``router_plugin.call.checking``).
 """
 
 from __future__ import annotations
@@ -15,15 +19,19 @@ import inspect
 import json
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any, TypeVar
 
-from .errors import SpecError
-from .redact import shown
+from .errors import BudgetExceededError, SpecError
+from .forms import form, get, text_of, told, tool_calls
+from .redact import redact, shown
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _NAMES = ("response", "answer")
+_LONGEST_WORDS = 200  # of a check, in a record
+MOST_SAMPLES = 16
 _REFUSED = ("content_filter", "refusal", "safety", "blocked", "prohibited_content", "recitation")
 # How models write a tool call into their text when they fail to make one.
 _CALL_IN_TEXT = re.compile(
@@ -54,14 +62,16 @@ def reads_response(condition: Any) -> bool:
 
 
 def unwanted(checks: tuple[Any, ...], response: Any, kwargs: Mapping[str, Any]) -> str | None:
-    """The name of the first check that does not want this answer; None where all do. Their errors are the caller's."""
+    """The first check that does not want this answer, by its name and what it says; None where all do. Their errors
+    are the caller's."""
     for check in checks:
         verdict = check(response, kwargs) if _takes_both(check) else check(response)
         if inspect.isawaitable(verdict):
             getattr(verdict, "close", lambda: None)()
             raise SpecError(f"fallback_on: {shown(check)} is async; a check of the response is a plain function")
         if verdict:
-            return getattr(check, "__name__", type(check).__name__)
+            name = str(getattr(check, "__name__", type(check).__name__))
+            return f"{name}: {redact(verdict)[:_LONGEST_WORDS]}" if isinstance(verdict, str) else name
     return None
 
 
@@ -79,13 +89,13 @@ def _takes_both(check: Any) -> bool:
 def empty_answer(response: Any) -> bool:
     """No text, no tool call, no audio in any choice."""
     fields = ("tool_calls", "audio", "function_call")
-    return not any(_text(m) or any(_get(m, name) for name in fields) for m, _ in _told(response))
+    return not any(text_of(m) or any(get(m, name) for name in fields) for m, _ in told(response))
 
 
 @on_response
 def refusal(response: Any) -> bool:
     """Refused or filtered, by the finish reason or the ``refusal`` field (never by reading the text)."""
-    return any(str(end).lower() in _REFUSED or bool(_get(message, "refusal")) for message, end in _told(response))
+    return any(str(end).lower() in _REFUSED or bool(get(message, "refusal")) for message, end in told(response))
 
 
 @on_response
@@ -93,7 +103,7 @@ def tool_call_as_text(response: Any, kwargs: Mapping[str, Any]) -> bool:
     """Tools were offered and the model wrote its call into the text."""
     if not (kwargs.get("tools") or kwargs.get("functions")):
         return False
-    return any(not _get(m, "tool_calls") and _CALL_IN_TEXT.search(_text(m)) is not None for m, _ in _told(response))
+    return any(not get(m, "tool_calls") and _CALL_IN_TEXT.search(text_of(m)) is not None for m, _ in told(response))
 
 
 @on_response
@@ -103,11 +113,11 @@ def json_mismatch(response: Any, kwargs: Mapping[str, Any]) -> bool:
     schema = _schema(wanted)
     if schema is None and not (isinstance(wanted, Mapping) and wanted.get("type") == "json_object"):
         return False
-    for message, _ in _told(response):
-        if _get(message, "tool_calls"):
+    for message, _ in told(response):
+        if get(message, "tool_calls"):
             continue
         try:
-            value = json.loads(_text(message))
+            value = json.loads(text_of(message))
         except ValueError:
             return True
         if schema is not None and not _valid(value, schema):
@@ -118,21 +128,63 @@ def json_mismatch(response: Any, kwargs: Mapping[str, Any]) -> bool:
 READY = (empty_answer, refusal, tool_call_as_text, json_mismatch)
 
 
-def judged(judge: Any, least: float = 0.5) -> Callable[..., bool]:
+class Judged:
+    """See ``judged``."""
+
+    router_plugin_reads_response = True
+
+    def __init__(self, judge: Any, least: float) -> None:
+        self.judge, self.least = judge, least
+        name = getattr(judge, "__name__", type(judge).__name__)
+        self.__name__ = self.__qualname__ = f"judged({name})"
+
+    def __call__(self, response: Any, kwargs: Mapping[str, Any]) -> str | None:
+        return self.why_not(response, kwargs, None)
+
+    def why_not(self, response: Any, kwargs: Mapping[str, Any], beside: Any) -> str | None:
+        """Why the judge does not want the answer, in words; None where it does. ``beside`` asks its models (None: they
+        are asked with litellm's defaults). A judge that fails gives no score, as one that is no number does."""
+        by = import_module("router_plugin.learn.judges.making").made(self.judge, beside)
+        asked = 0 if beside is None else beside.nano
+        try:
+            found = by.judge({"messages": kwargs.get("messages")}, _said(response))
+            score = float(math.nan if found.score is None else found.score)
+            own = round(float(getattr(found, "cost_usd", 0.0)) * 1e9)
+        except BudgetExceededError:
+            return f"{self.__name__}: no score, a budget does not leave enough for it"
+        except Exception as error:
+            return f"{self.__name__}: no score, {type(error).__name__}"
+        if beside is not None and own > beside.nano - asked:  # of a judge that asks by itself
+            beside.charge(own - beside.nano + asked, type(self.judge).__name__)
+        if score >= self.least:
+            return None
+        if score < self.least:
+            return f"{self.__name__}: {score:.2f} is below {self.least:g}"
+        # What stands behind the colon may quote the answer, which is not for the record.
+        why = str(getattr(found, "reason", None) or "").partition(":")[0] if is_spec(self.judge) else ""
+        return f"{self.__name__}: no score" + (f", {redact(why)[:_LONGEST_WORDS]}" if why else "")
+
+
+def judged(judge: Any, least: float = 0.5) -> Judged:
     """A check: a judge (a spec, a judge object, a function of request and answer) scores the answer below ``least``
-    (0..1), or gives no score. Needs the extra ``learn``. A judge that asks a model asks it while the call waits, in
-    async calls too, and is paid for beside the call.
+    (0..1), or gives no score. Needs the extra ``learn``.
+
+    The judge's model is asked where the router says, if it knows a deployment of that name or model; what it costs is
+    in ``attempts`` and ``cost_usd`` of the result, in the budgets, and within ``max_cost``. A judge object that asks by
+    itself is counted by the ``cost_usd`` of its judgement, after the fact. In async calls judges run in a thread.
+
+    Raises: SpecError for a ``least`` that is no number in 0..1.
     """
-    made: list[Any] = []
+    if isinstance(least, bool) or not isinstance(least, (int, float)) or not 0 <= least <= 1:
+        raise SpecError(f"judged: least: must be a number between 0 and 1, not {shown(least)}")
+    return Judged(judge, least)
 
-    def judged_answer(response: Any, kwargs: Mapping[str, Any]) -> bool:
-        if not made:
-            made.append(import_module("router_plugin.learn.judges.making").made(judge, None))
-        text = "\n".join(_text(message) for message, _ in _told(response))
-        score = made[0].judge({"messages": kwargs.get("messages")}, text).score
-        return score is None or score < least
 
-    return on_response(judged_answer)
+def _said(response: Any) -> str:
+    """What a judge reads of an answer: its text and its tool calls."""
+    parts = [text_of(message) for message, _ in told(response)]
+    parts += [f"[tool call] {name}({given})" for message, _ in told(response) for name, given in tool_calls(message)]
+    return "\n".join(part for part in parts if part)
 
 
 def is_judge(value: Any) -> bool:
@@ -140,24 +192,114 @@ def is_judge(value: Any) -> bool:
     return not isinstance(value, type) and (callable(getattr(value, "judge", None)) or hasattr(value, "model_type"))
 
 
-def unsure(least: float) -> Callable[..., bool]:
+def is_spec(judge: Any) -> bool:
+    """Whether it is what a judge is made of, and no object that judges in its own way."""
+    return isinstance(judge, Mapping) or hasattr(judge, "model_type")
+
+
+class SelfConsistent:
+    """See ``self_consistent``."""
+
+    router_plugin_reads_response = True
+
+    def __init__(self, samples: int, agree: float, key: Callable[..., Any] | None) -> None:
+        self.samples, self.agree, self._key = samples, agree, key
+        self.needed = max(1, math.ceil(round((agree - 0.005) * samples, 9)))
+        self.__name__ = self.__qualname__ = f"self_consistent({samples}, {agree:g})"
+
+    def __call__(self, response: Any) -> Any:
+        return self.form(response, {})
+
+    def form(self, response: Any, kwargs: Mapping[str, Any]) -> Any:
+        """What the answer comes to; None agrees with nothing."""
+        if self._key is None:
+            return form(response)
+        value = self._key(response, kwargs) if _takes_both(self._key) else self._key(response)
+        try:
+            hash(value)
+        except TypeError:
+            return repr(value)
+        return value
+
+    def decided(self, forms: Sequence[Any]) -> bool:
+        """Whether further answers could not change the vote."""
+        most, second = _most(forms)
+        left = self.samples - len(forms)
+        return left <= 0 or most + left < self.needed or (most >= self.needed and most > second + left)
+
+    def vote(self, forms: Sequence[Any]) -> tuple[int, str | None]:
+        """Which answer the majority gives (the first of it), and why it is none, in words."""
+        counts = Counter(one for one in forms if one is not None)
+        most = max(counts.values(), default=0)
+        chosen = next((place for place, one in enumerate(forms) if one is not None and counts[one] == most), 0)
+        if most >= self.needed:
+            return chosen, None
+        return chosen, f"self_consistent: {most} of {len(forms)} answers agree, {self.needed} of {self.samples} have to"
+
+
+def _most(forms: Sequence[Any]) -> tuple[int, int]:
+    found = sorted(Counter(one for one in forms if one is not None).values(), reverse=True)
+    return (*found, 0, 0)[0], (*found, 0, 0)[1]
+
+
+def self_consistent(samples: int = 3, agree: float = 0.67, key: Callable[..., Any] | None = None) -> SelfConsistent:
+    """A check: the model is asked up to ``samples`` times (the answer itself is one of them), one after another, and
+    fewer than the share ``agree`` of the answers say the same. Where enough do, one of those is handed over.
+
+    ``agree`` counts to two decimals (0.67 is two of three). Asking ends as soon as the vote is decided; an answer that
+    failed, was cut short or could not be paid for agrees with none. What is compared is in ``router_plugin.forms``, or
+    what ``key``, a function of the response, gives (None: nothing that could agree). Further answers are asked for at
+    the call's own temperature, at 1.0 where that is 0, and with other seeds; a temperature that a deployment's
+    ``params`` fix stays.
+
+    Sources: self-consistency (Wang et al. 2023) as the check of a cascade (Yue et al. 2023, "Large language model
+    cascades with mixture of thoughts representations"), ended early (Aggarwal et al. 2023); by 3 samples, as two that
+    agree are the cheapest evidence there is.
+    Raises: SpecError for values that are none.
+    """
+    fault = samples_fault(samples) or agree_fault(agree)
+    if fault is not None:
+        raise SpecError(f"self_consistent: {fault}")
+    if key is not None and not callable(key):
+        raise SpecError(f"self_consistent: key: must be a function of the response, not {shown(key)}")
+    return SelfConsistent(samples, float(agree), key)
+
+
+def samples_fault(samples: Any) -> str | None:
+    """What is wrong with a number of samples; None where nothing is."""
+    if isinstance(samples, bool) or not isinstance(samples, int) or not 2 <= samples <= MOST_SAMPLES:
+        return f"samples: must be a whole number from 2 to {MOST_SAMPLES}, not {shown(samples)}"
+    return None
+
+
+def agree_fault(agree: Any) -> str | None:
+    """What is wrong with a share that has to agree; None where nothing is."""
+    if isinstance(agree, bool) or not isinstance(agree, (int, float)) or not 0 < agree <= 1:
+        return f"agree: must be a number above 0 and at most 1, not {shown(agree)}"
+    return None
+
+
+def unsure(least: float) -> Callable[..., str | None]:
     """A check: the geometric mean of the probabilities of the answer's tokens is below ``least`` (0..1), or nobody
     knows it (ask for ``logprobs=True``). Long answers are not punished for their length.
 
     Source: length-normalised sequence probability, as cascades use it (FrugalGPT, AutoMix).
     """
 
-    def unsure_answer(response: Any) -> bool:
-        found = [_logprobs(choice) for choice in _get(response, "choices") or ()]
-        return not found or any(not one or math.exp(sum(one) / len(one)) < least for one in found)
+    def unsure_answer(response: Any) -> str | None:
+        found = [_logprobs(choice) for choice in get(response, "choices") or ()]
+        if not all(found) or not found:
+            return "no probabilities came with the answer"
+        mean = min(math.exp(sum(one) / len(one)) for one in found)
+        return f"its tokens have a mean probability of {mean:.2f}, below {least:g}" if mean < least else None
 
     return on_response(unsure_answer)
 
 
 def _logprobs(choice: Any) -> list[float]:
     """The log probabilities of a choice's tokens, in OpenAI's form."""
-    tokens = _get(_get(choice, "logprobs") or {}, "content") or ()
-    values = [_get(token, "logprob") for token in tokens]
+    tokens = get(get(choice, "logprobs") or {}, "content") or ()
+    values = [get(token, "logprob") for token in tokens]
     return [float(value) for value in values if isinstance(value, (int, float))]
 
 
@@ -175,22 +317,3 @@ def _valid(value: Any, schema: Any) -> bool:
 
     validator = jsonschema.validators.validator_for(schema)
     return bool(validator(schema).is_valid(value))
-
-
-def _get(source: Any, name: str) -> Any:
-    return source.get(name) if isinstance(source, Mapping) else getattr(source, name, None)
-
-
-def _text(message: Any) -> str:
-    content = _get(message, "content")
-    if isinstance(content, str):
-        return content
-    return "".join(str(_get(part, "text") or "") for part in content) if isinstance(content, list) else ""
-
-
-def _told(response: Any) -> list[tuple[Any, Any]]:
-    """(message, finish reason) of every choice; of Anthropic's own answers the answer itself."""
-    choices = _get(response, "choices")
-    if choices is None:
-        return [(response, _get(response, "stop_reason"))]
-    return [(_get(choice, "message") or {}, _get(choice, "finish_reason")) for choice in choices]

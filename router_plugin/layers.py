@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from .call_fields import CallFields
-from .checks import unsure
+from .checks import self_consistent, unsure
 from .decide.rules import CompiledRules, Match, Tried, pick_split
 from .errors import RouterError, SpecError
 from .spec.options import Routing
@@ -147,7 +147,10 @@ class Asking:
     @staticmethod
     def _escalating(rule: Rule, layers: list[Layer]) -> list[Layer]:
         """The layers of a CASCADE: an answer that its checks do not want goes on to the next."""
-        wanted = (*rule.escalate_on, *(() if rule.min_confidence is None else (unsure(rule.min_confidence),)))
+        wanted = list(rule.escalate_on)
+        wanted += [] if rule.min_confidence is None else [unsure(rule.min_confidence)]
+        if rule.self_consistency is not None:
+            wanted.append(self_consistent(rule.self_consistency.samples, rule.self_consistency.agree))
         return [(version, replace(policy, fallback_on=(*policy.fallback_on, *wanted))) for version, policy in layers]
 
     def _in_order(self, version: Version, rule: Rule, fields: CallFields) -> tuple[tuple[Target, ...], float]:

@@ -12,11 +12,13 @@ import random
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cachetools import LRUCache
 
+from .call.beside import JudgeAsk
 from .call.inflight import Call, Segment
 from .clock import Clock
 from .decide.decision import Situation, decide
@@ -247,7 +249,7 @@ class Version:
         decision = decide(pool, at)
         if policy.explore_usd and at.scores is not None and at.sticky is None and len(decision.ranking) > 1:
             self._explore(decision, at, at.scores)
-        return Segment(state, ledger, keys, decision, at.scores)
+        return Segment(state, ledger, keys, decision, at.scores, partial(JudgeAsk, self))
 
     def _explore(self, decision: Decision, at: Situation, scores: Sequence[Score | None]) -> None:
         """Let a draw of qualities order the candidates, as far as the day's money for exploring allows."""

@@ -13,6 +13,7 @@ from ..provider.port import Provider
 from ..records import LATE, Answered, Attempt, Failed, Race, Raced, Wait
 from .inflight import InFlight
 from .plan import Carried, Plan
+from .steps import Check
 
 
 def run(steps: Plan, provider: Provider, clock: Clock) -> InFlight:
@@ -25,6 +26,8 @@ def run(steps: Plan, provider: Provider, clock: Clock) -> InFlight:
             if step.__class__ is Wait:
                 clock.sleep(step.seconds)
                 sent = None
+            elif step.__class__ is Check:
+                sent = step.run()
             elif step.__class__ is Race:
                 assert racing is not None
                 sent = racing.finish(step)
@@ -56,6 +59,8 @@ async def arun(steps: Plan, provider: Provider, clock: Clock) -> InFlight:
             if step.__class__ is Wait:
                 await clock.asleep(step.seconds)
                 sent = None
+            elif step.__class__ is Check:
+                sent = await asyncio.to_thread(step.run)
             elif step.__class__ is Race:
                 assert racing is not None
                 sent = await racing.finish(step)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from ..clock import Clock
     from ..spec.policy import Policy
 
+log = logging.getLogger("router_plugin")
 
 # Shorter prompts are mostly chat template; media have no tokens of their own in the estimate.
 LEARN_FROM_TOKENS = 50
@@ -70,6 +72,16 @@ class CallState(Protocol):
     def warn_once(self, name: str, message: str) -> None: ...
 
 
+class Beside(Protocol):
+    """Asks the models of a judge while a call waits, on its money. ``nano``: what that has cost so far."""
+
+    nano: int
+
+    def __call__(self, model: str, messages: Sequence[Any], **kwargs: Any) -> Any: ...
+    def charge(self, nano: int, who: str) -> None: ...
+    def give_up(self) -> None: ...
+
+
 @dataclass(slots=True)
 class Segment:
     """One tag of a chain (most calls have one): whose state and money it runs on, its budget keys, its decision."""
@@ -79,6 +91,7 @@ class Segment:
     keys: tuple[Any, ...]
     decision: Decision
     scores: Sequence[Any] | None = None  # what a predictor said, by the candidates' indices
+    beside: Callable[[Call, Segment, float], Beside] | None = None  # asks a judge's model; see ``call.beside``
 
 
 @dataclass(slots=True)
@@ -86,8 +99,8 @@ class Call:
     """One routed call while it runs. Money in nano-dollars, times monotonic seconds.
 
     ``todo`` are the candidates not tried yet, best first; ``owners`` says by the candidate's id which segment of a
-    chain each belongs to (None where there is one segment); ``billed`` what failed attempts may have cost, ``racing``
-    the worst case of the attempt that another one races; ``tokens`` what the call counts for in token limits;
+    chain each belongs to (None where there is one segment); ``billed`` what has been paid for beside the answer,
+    ``held`` what attempts that are still open may cost at most; ``tokens`` what the call counts for in token limits;
     ``prefill`` the partial answer that the next model may go on from; ``session`` the conversation's key; ``waited``
     the deployments that were waited for; ``spare`` the last answer that a check did not want; ``blocked`` the
     deployments that were passed over (until when, whose, which, and whether a rate limit is why).
@@ -107,7 +120,7 @@ class Call:
     owners: dict[int, Segment] | None = None
     made: int = 0
     billed: int = 0
-    racing: float = 0.0
+    held: float = 0.0
     prefill: str = ""
     tokens: int = 0
     session: str | None = None
@@ -138,6 +151,7 @@ class InFlight:
 
     __slots__ = (
         "attempt",
+        "billed",
         "bound",
         "call",
         "candidate",
@@ -152,6 +166,7 @@ class InFlight:
         "started",
         "ticket",
         "ttft_s",
+        "unwanted",
     )
 
     def __init__(
@@ -175,6 +190,8 @@ class InFlight:
         self.epoch = segment.state.epoch
         self.response: Any = None
         self.peeked = False  # whether the response is a stream, read up to its first content
+        self.billed: tuple[int, Usage] | None = None  # what its whole answer costs, once that is known
+        self.unwanted = ""  # which check did not want its answer, and why
         self.ttft_s: float | None = None
         self.started = now  # monotonic; a wait for a budget is part of the attempt's latency
         self.record = AttemptRecord(candidate.name, candidate.deployment.model, "running")
@@ -182,11 +199,28 @@ class InFlight:
 
     def finish(self, nano: int, usage: Usage, stream: bool) -> None:
         """The answer is whole: settle what it cost."""
+        call, name = self.call, self.candidate.name
+        if self is call.spare:  # it was not wanted and is paid for; nobody else answered
+            call.over("answered")
         if not self.open or self.epoch != self.segment.state.epoch:
             return
+        self._answered("answered", nano, usage)
+        if call.session is not None:
+            self.segment.state.keep_session(call.session, name, usage.input_tokens)
+        call.over("answered")
+
+    def sampled(self) -> None:
+        """Its answer was asked for to be compared with another: settle what it cost."""
+        if not self.open or self.epoch != self.segment.state.epoch:
+            return
+        nano, usage = self.billed or (math.ceil(self.bound), self._so_far(""))
+        self.call.billed += nano
+        self._answered("sampled", nano, usage)
+
+    def _answered(self, outcome: str, nano: int, usage: Usage) -> None:
         if not usage.exact and self.reservation is not None:
             nano = min(nano, self.reservation.amount)  # an estimate is never settled above what guards it
-        self._end("answered", nano, usage)
+        self._end(outcome, nano, usage)
         latency = (self.record.latency_ms or 0.0) / 1e3
         if self.ttft_s is not None:
             self.record.ttft_ms = self.ttft_s * 1e3
@@ -196,19 +230,16 @@ class InFlight:
             state.counted(name, estimate, usage.input_tokens)
         used = usage.input_tokens + usage.output_tokens
         state.succeeded(self.ticket, latency, self.ttft_s, usage.output_tokens, nano, used)
-        if call.session is not None:
-            state.keep_session(call.session, name, usage.input_tokens)
-        call.over("answered")
 
     def fail(self, failure: Failed) -> None:
         """It failed: release what was never served, settle what the provider may bill."""
         if not self.open or self.epoch != self.segment.state.epoch:
             return
-        self.record.error = f"{failure.kind}: {type(failure.error).__name__}"
+        self.record.error = f"{failure.kind}: {self.unwanted or type(failure.error).__name__}"
         nano = 0
         if failure.billed:
             usage = failure.usage or self._so_far(failure.partial_text)
-            nano = self.price(usage)
+            nano = self.price(usage) if self.billed is None else self.billed[0]
             self.call.billed += nano
             self._end("failed", nano, usage)
         else:
@@ -223,11 +254,31 @@ class InFlight:
         if not self.open or self.epoch != self.segment.state.epoch:
             return
         nano = 0
-        if sent:
+        if sent and self.billed is not None:
+            nano, usage = self.billed
+        elif sent:
             usage = usage or self._so_far(text)
             nano = self.price(usage)
         self._end(outcome, nano, usage if sent else None)
         self.segment.state.abandoned(self.ticket, nano, (self.record.latency_ms or 0.0) / 1e3 if sent else 0.0)
+
+    def read_bill(self, bill: Callable[[Any, Candidate, Request], tuple[int, Usage]], answer: Any) -> tuple[int, Usage]:
+        """What a whole answer costs, and its usage; an estimate where that cannot be read."""
+        try:
+            nano, usage = bill(answer, self.candidate, self.call.request)
+        except Exception:
+            # The answer is an object of somebody else's making; reading it must not cost the caller the answer.
+            log.exception("the usage of an answer of %r could not be read; an estimate is settled", self.candidate.name)
+            usage = Usage(self.call.request.estimate, 0, exact=False)
+            nano = self.price(usage)
+        if not usage.exact and self.reservation is not None:
+            nano = min(nano, self.reservation.amount)  # an estimate is never settled above what guards it
+        return nano, usage
+
+    @property
+    def at_most(self) -> float:
+        """What it may cost at most, nano-dollars: its worst case until its answer says more."""
+        return self.bound if self.billed is None else float(self.billed[0])
 
     def _end(self, outcome: str, nano: int, usage: Usage | None) -> None:
         """The one end: of the reservation, of the record."""

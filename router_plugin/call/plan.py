@@ -1,9 +1,10 @@
 """The attempt loop: one sans-io generator for sync, async and streaming.
 
-It yields ``Attempt`` (call this deployment), ``Wait`` (sleep) or ``Race`` (a second attempt beside the one that is
-late), is sent ``Answered``, ``Failed``, ``Late`` or ``Raced``, and returns the ``InFlight`` of the answer. It reserves
-money before every attempt and ends every reservation it does not hand on, whatever happens, including cancellation at
-any yield. Retry is the same deployment again, fallback the next one; one attempt budget and one deadline cover both.
+It yields ``Attempt`` (call this deployment), ``Wait`` (sleep), ``Race`` (a second attempt beside the one that is late)
+or ``Check`` (let this judge an answer), is sent ``Answered``, ``Failed``, ``Late``, ``Raced`` or what a check gave, and
+returns the ``InFlight`` of the answer. It reserves money before every attempt and ends every reservation it does not
+hand on, whatever happens, including cancellation at any yield. Retry is the same deployment again, fallback the next
+one; one attempt budget and one deadline cover both.
 
 Source of the form: httpx's ``auth_flow`` and h11. Source of the policy: semantics.md section 9, table in verdict.py.
 """
@@ -12,31 +13,23 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Generator
 from typing import Any
 
-from ..checks import unwanted
 from ..clock import iso
-from ..decide.cost import fit
-from ..decide.history import portable
 from ..decide.reasons import reason
-from ..decide.request import longer
 from ..errors import BudgetExceededError, DeadlineExceededError, NoCandidateError
 from ..money import to_usd
 from ..provider.usage import read_usage
-from ..records import LATE, Answered, Attempt, Blocked, Candidate, Failed, Race, Raced, Ranked, Ticket, Usage, Wait
-from ..spec.capability import PREFILL, TOOLS
-from ..spec.policy import Policy
+from ..records import LATE, Answered, Blocked, Candidate, Failed, Race, Raced, Ranked, Wait
+from .begin import begin
+from .checking import checked, taken_anyway
 from .inflight import Call, InFlight, Segment
+from .steps import Steps
 from .verdict import LARGER, RAISE, SAME, pause, throttled, verdict, worth_waiting
 
-# How often a call that may wait for a budget (``Budget.wait_s``) looks again.
-_BUDGET_POLL_S = 0.02
 _LOOK_AGAIN_S = 0.05
 _NO_MORE = 1_000  # tries: enough of them
-Step = Attempt | Wait | Race
-Sent = Any  # Answered | Failed | Late | Raced | None
-Plan = Generator[Step, Sent, InFlight]
+Plan = Steps[InFlight]
 
 
 class Carried(Exception):
@@ -64,13 +57,12 @@ def plan(call: Call) -> Plan:
         flight = yield from _use(call, segment, ranked)
         if flight is not None:
             return flight
-    if call.spare is not None:  # nobody else answered: an answer that was not wanted is better than none
-        _serve(call, call.spare)
-        return call.spare
+    if call.spare is not None:  # an answer that was not wanted is better than none
+        return taken_anyway(call, call.spare)
     raise _exhausted(call)
 
 
-def _wait_for_first(call: Call) -> Generator[Step, Sent, tuple[Segment, Ranked] | None]:
+def _wait_for_first(call: Call) -> Steps[tuple[Segment, Ranked] | None]:
     """Nothing else is left: wait for the first of the limited ones that frees, if that is within the patience."""
     now = call.clock.monotonic()
     if call.patience_until is None:
@@ -85,7 +77,7 @@ def _wait_for_first(call: Call) -> Generator[Step, Sent, tuple[Segment, Ranked] 
     return segment, ranked
 
 
-def _use(call: Call, segment: Segment, ranked: Ranked) -> Generator[Step, Sent, InFlight | None]:
+def _use(call: Call, segment: Segment, ranked: Ranked) -> Steps[InFlight | None]:
     """Try one deployment, and where that may help once more; None when the next one should be tried."""
     candidate: Candidate = ranked[-1][0]
     tries = 0
@@ -109,7 +101,7 @@ def _use(call: Call, segment: Segment, ranked: Ranked) -> Generator[Step, Sent, 
             call.waited.add(candidate.name)
             yield Wait(wait, "headroom")
             continue
-        flight = yield from _begin(call, segment, ranked, ticket, usual)
+        flight = yield from begin(call, segment, ranked, ticket, usual)
         if flight is None:
             return None
         tries += 1
@@ -121,12 +113,7 @@ def _use(call: Call, segment: Segment, ranked: Ranked) -> Generator[Step, Sent, 
             flight.abandon(sent=flight.attempt.sent)
             raise
         if outcome.__class__ is Answered:
-            try:
-                failure = _judge(call, flight, outcome)
-            except BaseException:  # a check of the caller's that raises: the answer is paid for all the same
-                flight.abandon(outcome="check raised", usage=_usage_of(outcome))
-                _discard(outcome)
-                raise
+            flight, failure = yield from checked(call, flight, outcome)
             if failure is None:
                 return flight
             outcome = failure
@@ -145,72 +132,7 @@ def _may_wait(call: Call, candidate: Candidate, wait: float, left: float) -> boo
     return asked and candidate.name not in call.waited and wait <= policy.patience_s and wait < left
 
 
-def _begin(
-    call: Call, segment: Segment, ranked: Ranked, ticket: Ticket, usual: float, patient: bool = True
-) -> Generator[Step, Sent, InFlight | None]:
-    """An admitted attempt with its money held; None (and no longer admitted) where the money is refused. ``patient``:
-    it may wait for a budget."""
-    candidate: Candidate = ranked[-1][0]
-    try:
-        held = yield from _reserve(call, segment, ranked, patient)
-    except BaseException:
-        segment.state.withdraw(ticket)
-        raise
-    left = call.deadline - call.clock.monotonic()
-    if held is not None and left <= 0:  # the money came too late
-        if held[0] is not None:
-            held[0].ledger.end(held[0], 0)
-        held = None
-    if held is None:
-        segment.state.withdraw(ticket)
-        return None
-    attempt = _attempt(call, segment, candidate, held[1], left, usual)
-    return InFlight(call, segment, candidate, ticket, held, attempt, call.clock.monotonic())
-
-
-def _attempt(call: Call, segment: Segment, candidate: Candidate, cap: int | None, left: float, usual: float) -> Attempt:
-    """One more attempt. Its time is an even share of what remains, at least what the deployment usually needs, unless
-    the caller said otherwise."""
-    policy, kwargs = call.policy, call.kwargs
-    call.made += 1
-    timeout = policy.attempt_timeout_s
-    if timeout is None:
-        tries_left, others = policy.max_attempts - call.made + 1, len(call.todo) + 1
-        share = left / (others if others < tries_left else tries_left)
-        timeout = 2 * usual if 2 * usual > share else share
-    if call.prefill and candidate.facts.caps & PREFILL:
-        kwargs = {**kwargs, "messages": [*kwargs["messages"], {"role": "assistant", "content": call.prefill}]}
-    if policy.sanitise and call.request.history is not None:
-        kwargs = {**kwargs, "messages": portable(kwargs["messages"], candidate)}
-    attempt = Attempt(
-        candidate,
-        call.made,
-        kwargs,
-        cap,
-        timeout if timeout < left else left,
-        left,
-        policy.ttft_timeout_s,
-        policy.stall_timeout_s,
-        call.request.stream,
-        policy.buffer or bool(policy.on_responses),
-    )
-    if policy.hedge_after is not None:
-        attempt.hedge_after_s = _hedge_after(call, segment, candidate)
-    return attempt
-
-
-def _hedge_after(call: Call, segment: Segment, candidate: Candidate) -> float | None:
-    """When a second deployment is asked beside this one, seconds; None: not at all."""
-    wanted, request = call.policy.hedge_after, call.request
-    if not call.todo or (request.stream and request.needs & TOOLS):
-        return None
-    if not isinstance(wanted, str):
-        return wanted
-    seconds = segment.state.quantile_s(candidate.name, int(wanted[1:]) / 100, request.stream)
-    return seconds if seconds == seconds else None
-
-
-def _race(call: Call, first: InFlight) -> Generator[Step, Sent, tuple[InFlight, Answered | Failed]]:
+def _race(call: Call, first: InFlight) -> Steps[tuple[InFlight, Answered | Failed]]:
     """The first is late: ask another one too, and keep whoever answers first. Gives the winner and its outcome; the
     loser's money is ended here."""
     second = yield from _rival(call, first)
@@ -222,19 +144,19 @@ def _race(call: Call, first: InFlight) -> Generator[Step, Sent, tuple[InFlight, 
         second.abandon(sent=second.attempt.sent)
         raise
     finally:
-        call.racing = 0.0
+        call.held = 0.0
     winner, loser = (first, second) if raced.first_won else (second, first)
     if isinstance(raced.loser, Failed):
         loser.fail(raced.loser)
         call.failures.append(raced.loser)
     else:  # cancelled; or its answer was there too, and says what it cost
-        usage = None if raced.loser is None else _usage_of(raced.loser)
+        usage = None if raced.loser is None or raced.loser.peeked else read_usage(raced.loser.response)
         loser.abandon(outcome="hedged", usage=usage, sent=loser.attempt.sent)
         call.billed += round(loser.record.cost_usd * 1e9)
     return winner, raced.outcome
 
 
-def _rival(call: Call, first: InFlight) -> Generator[Step, Sent, InFlight | None]:
+def _rival(call: Call, first: InFlight) -> Steps[InFlight | None]:
     """The next deployment that may be asked at once, inside the retry budget, with its own money held."""
     if call.todo and call.made < call.policy.max_attempts:
         ranked = call.todo[0]
@@ -250,54 +172,16 @@ def _rival(call: Call, first: InFlight) -> Generator[Step, Sent, InFlight | None
             return None
         usual, _ = segment.state.usual_s(candidate.name, call.request.stream)
         call.todo.pop(0)
-        call.racing = first.bound
-        flight = yield from _begin(call, segment, ranked, ticket, usual, patient=False)
+        call.held = first.bound
+        flight = yield from begin(call, segment, ranked, ticket, usual, patient=False)
         if flight is not None:
             return flight
-        call.racing = 0.0
+        call.held = 0.0
         call.todo.insert(0, ranked)  # it is too dear beside the first; after it, perhaps not
     return None
 
 
-def _judge(call: Call, flight: InFlight, outcome: Answered) -> Failed | None:
-    """Take the answer; or, where the caller's checks do not want it and others are left, what failed about it."""
-    flight.response, flight.ttft_s, flight.peeked = outcome.response, outcome.ttft_s, outcome.peeked
-    if outcome.peeked:
-        flight.segment.state.began(flight.ticket)
-    if outcome.limits:
-        flight.segment.state.told(flight.candidate.name, outcome.limits)
-    policy = call.policy
-    if policy.on_responses and call.todo and call.made < policy.max_attempts:
-        whole = outcome.response if outcome.whole is None else outcome.whole()
-        name = unwanted(policy.on_responses, whole, call.kwargs)
-        if name is not None:
-            error = ValueError(f"{flight.candidate.name!r}: the answer was not wanted ({name})")
-            call.spare = flight
-            return Failed(error, "unwanted_answer", True, usage=read_usage(whole))
-    _serve(call, flight)
-    if call.spare is not None and call.spare.peeked:
-        call.spare.response.guard.ended()
-        call.spare.response.guard.drop()
-    call.spare = None
-    return None
-
-
-def _serve(call: Call, flight: InFlight) -> None:
-    call.result.served = (flight.candidate.name, flight.candidate.deployment.model)
-    call.result.output_cap = flight.attempt.cap
-
-
-def _usage_of(outcome: Answered) -> Usage | None:
-    """What an answer that is not taken says it cost."""
-    return None if outcome.peeked else read_usage(outcome.response)
-
-
-def _discard(outcome: Answered) -> None:
-    if outcome.discard is not None:
-        outcome.discard()
-
-
-def _after(call: Call, flight: InFlight, failure: Failed, tries: int) -> Generator[Step, Sent, bool | None]:
+def _after(call: Call, flight: InFlight, failure: Failed, tries: int) -> Steps[bool | None]:
     """True: the same deployment again. None: the next one. Raises what must not be answered by another model."""
     candidate, state = flight.candidate, flight.segment.state
     flight.fail(failure)
@@ -323,52 +207,6 @@ def _after(call: Call, flight: InFlight, failure: Failed, tries: int) -> Generat
         return None
     yield Wait(seconds, failure.kind)
     return True
-
-
-def _reserve(
-    call: Call, segment: Segment, ranked: Ranked, patient: bool
-) -> Generator[Step, Sent, tuple[Any, int | None, float] | None]:
-    """Hold the worst case of this attempt in every budget: (reservation or None, output cap, worst case in
-    nano-dollars); None if refused."""
-    candidate, _, bound, cap, _ = ranked[-1]
-    policy, request = segment.decision.policy, call.request
-    spoken_for = call.billed + call.racing
-    resent = bool(call.prefill) and bool(candidate.facts.caps & PREFILL)
-    if resent or (policy.max_cost is not None and spoken_for):
-        limit = math.inf if policy.max_cost is None else policy.max_cost * 1e9 - spoken_for
-        fitted = _refit(call, policy, candidate, limit)
-        if fitted is None:
-            return None
-        bound, cap = fitted
-    if not segment.keys:
-        return None, cap, bound
-    while True:
-        held = segment.ledger.reserve(segment.keys, math.ceil(bound))
-        if held.granted:
-            return held, cap, bound
-        call.refusal = held
-        limit = float(held.left)
-        if policy.max_cost is not None:
-            limit = min(limit, policy.max_cost * 1e9 - spoken_for)
-        fitted = _refit(call, policy, candidate, limit) if request.cap is None else None
-        if fitted is not None and fitted[0] < bound:
-            bound, cap = fitted
-            continue
-        if not patient:
-            return None
-        now = call.clock.monotonic()
-        if call.wait_until is None:
-            call.wait_until = min(now + held.budget.wait_s, call.deadline)
-        if now >= call.wait_until:
-            return None
-        yield Wait(_BUDGET_POLL_S, "budget")
-
-
-def _refit(call: Call, policy: Policy, candidate: Candidate, limit: float) -> tuple[float, int | None] | None:
-    request = call.request
-    if call.prefill and candidate.facts.caps & PREFILL:
-        request = longer(request, call.prefill)
-    return fit(candidate, request, limit, policy.min_output_tokens, policy.default_output_cap, call.count_tokens)
 
 
 def _exhausted(call: Call) -> BaseException:

@@ -6,7 +6,6 @@ once: exhaustion, ``close``/``aclose``, a break, cancellation, or the garbage co
 
 from __future__ import annotations
 
-import logging
 import weakref
 from collections import deque
 from collections.abc import Callable
@@ -23,8 +22,6 @@ from .drivers import arun, run
 from .inflight import InFlight
 from .plan import plan
 
-log = logging.getLogger("router_plugin")
-
 
 def hand_over(flight: InFlight, provider: Provider) -> Any:
     """Give the answer to the caller: a whole one is settled here, a stream takes its money along."""
@@ -33,15 +30,7 @@ def hand_over(flight: InFlight, provider: Provider) -> Any:
         answer = provider.streams.present(Handover(flight, provider))
     else:
         answer = response
-        try:
-            nano, usage = provider.bill(response, flight.candidate, call.request)
-        except Exception:
-            # The answer is an object of somebody else's making; reading it must not cost the caller the answer.
-            log.exception(
-                "the usage of an answer of %r could not be read; an estimate is settled", flight.candidate.name
-            )
-            usage = Usage(call.request.estimate, 0, exact=False)
-            nano = flight.price(usage)
+        nano, usage = flight.read_bill(provider.bill, response)
         if call.keep_answer:
             call.answer = output_text(response)
         flight.finish(nano, usage, False)

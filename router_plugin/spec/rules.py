@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field
 
-from ..checks import reads_response
+from ..checks import agree_fault, reads_response, samples_fault
 from ..errors import SpecError, did_you_mean
 from ..redact import shown
 from .budget import Window
@@ -101,15 +101,38 @@ class Shadow(Spec):
     sample: Fraction = 1.0
 
 
+def _samples(value: Any) -> int:
+    fault = samples_fault(value)
+    if fault is not None:
+        raise ValueError(fault.removeprefix("samples: "))
+    return int(value)
+
+
+def _agree(value: Any) -> float:
+    fault = agree_fault(value)
+    if fault is not None:
+        raise ValueError(fault.removeprefix("agree: "))
+    return float(value)
+
+
+class SelfConsistency(Spec):
+    """How often the same model is asked at most, and the share of its answers that has to say the same (to two
+    decimals: 0.67 is two of three). See ``router_plugin.checks.self_consistent``."""
+
+    samples: Annotated[int, BeforeValidator(_samples)] = 3
+    agree: Annotated[float, BeforeValidator(_agree)] = 0.67
+
+
 class Rule(Spec):
     """If all ``conditions`` hold (none: always), the request goes to ``targets`` by ``strategy``:
 
     SINGLE the first target; SPLIT one by weight (for the same value of ``split_key``, a field path, the same one);
     SHADOW the first, the others run beside it within ``shadow`` and never touch the answer; FALLBACK one after another;
     CASCADE one after another too, the cheap one first, and on to the next also where an answer is not good enough:
-    where a function of the response in ``escalate_on`` says so (see ``router_plugin.checks``; a judge is one), or the
-    mean probability of its tokens is below ``min_confidence`` (0..1; logprobs are asked for). All that is paid for
-    counts against ``max_cost``. Rules of higher ``priority`` are tried first.
+    where a function of the response in ``escalate_on`` says so (see ``router_plugin.checks``; a judge is one), the mean
+    probability of its tokens is below ``min_confidence`` (0..1; logprobs are asked for), or further answers of the same
+    model do not agree (``self_consistency``: ``{"samples": 3, "agree": 0.67}``). All that is paid for, samples and
+    judges too, counts against ``max_cost`` and budgets. Rules of higher ``priority`` are tried first.
     """
 
     name: Text
@@ -123,6 +146,7 @@ class Rule(Spec):
     shadow: Shadow | None = None
     escalate_on: Annotated[tuple[Any, ...], BeforeValidator(conditions_of)] = ()
     min_confidence: Fraction | None = None
+    self_consistency: SelfConsistency | None = None
 
     def __init__(self, /, **data: Any) -> None:
         # Parts are built here rather than by pydantic, so that a fault is named by its path within the rule.
@@ -130,9 +154,10 @@ class Rule(Spec):
             data["conditions"] = parse_conditions(data["conditions"], "Rule: conditions")
         if "targets" in data:
             data["targets"] = _targets(data["targets"])
-        if isinstance(data.get("shadow"), dict):
-            with placed("Rule: shadow", "Shadow"):
-                data["shadow"] = _made(Shadow, data["shadow"])
+        for name, kind in (("shadow", Shadow), ("self_consistency", SelfConsistency)):
+            if isinstance(data.get(name), dict):
+                with placed(f"Rule: {name}", kind.__name__):
+                    data[name] = _made(kind, data[name])
         if data.get("shadow") is None and _is_shadow(data.get("strategy")):
             data["shadow"] = Shadow()
         super().__init__(**data)
@@ -182,8 +207,11 @@ def _check(rule: Rule) -> None:
         raise SpecError(f"Rule: split_key: only a SPLIT has one, and the strategy is {rule.strategy}")
     if rule.strategy == "CASCADE":
         _check_cascade(rule)
-    elif rule.escalate_on or rule.min_confidence is not None:
-        raise SpecError(f"Rule: escalate_on and min_confidence are of a CASCADE, and the strategy is {rule.strategy}")
+    elif rule.escalate_on or rule.min_confidence is not None or rule.self_consistency is not None:
+        raise SpecError(
+            "Rule: escalate_on, min_confidence and self_consistency are of a CASCADE, and the strategy is "
+            f"{rule.strategy}"
+        )
     if rule.strategy == "SHADOW":
         if len(rule.targets) < 2:
             raise SpecError("Rule: targets: SHADOW needs at least two, the one that answers first")
@@ -194,8 +222,10 @@ def _check(rule: Rule) -> None:
 def _check_cascade(rule: Rule) -> None:
     if len(rule.targets) < 2:
         raise SpecError("Rule: targets: a CASCADE needs at least two, the cheapest first")
-    if not rule.escalate_on and rule.min_confidence is None:
-        raise SpecError("Rule: escalate_on: a CASCADE needs it, or min_confidence, to know when to go on")
+    if not rule.escalate_on and rule.min_confidence is None and rule.self_consistency is None:
+        raise SpecError(
+            "Rule: escalate_on: a CASCADE needs it, or min_confidence or self_consistency, to know when to go on"
+        )
     strangers = [one for one in rule.escalate_on if not reads_response(one)]
     if strangers:
         raise SpecError(f"Rule: escalate_on: must hold functions of the response, not {shown(strangers[0])}")
@@ -241,6 +271,8 @@ def dump_rule(rule: Rule) -> dict[str, Any]:
     dumped["targets"] = [target.model_dump(exclude_defaults=True) for target in rule.targets]
     if rule.escalate_on:
         dumped["escalate_on"] = [condition_name(one) for one in rule.escalate_on]
+    if rule.self_consistency is not None:
+        dumped["self_consistency"] = rule.self_consistency.model_dump()
     if rule.shadow is not None and rule.shadow != Shadow():
         dumped["shadow"] = rule.shadow.model_dump(exclude_defaults=True)
     return dumped

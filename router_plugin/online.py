@@ -1,4 +1,4 @@
-"""What live use adds to a trained predictor: where it is loaded from, and what feedback teaches it.
+"""Predictors as routers load and ask them, and what feedback teaches live.
 
 Rule: each model has an offset, the shrunken mean of (judged − predicted), which is added to its predictions: after n
 judgements it moves by residual / (n + ``SHRINK``), O(1) a judgement. A model whose residuals have left the band that
@@ -14,18 +14,21 @@ import math
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from .errors import SpecError
+from .errors import RouterError, SpecError, did_you_mean
 from .fork import renew_in_child
+from .records import Candidate, Request
 from .redact import shown
 from .snapshot import Score, Scorer
 
 log = logging.getLogger("router_plugin")
 SHRINK, LEAST, ALARM = 20.0, 30, 4.0
 FOUNDATION = "foundation"  # the artefact that comes with the package
+DECLARED = "declared"  # nobody predicts
 
 
 @dataclass(slots=True)
@@ -110,6 +113,57 @@ class Posterior:
                 }
                 for model, seen in self._seen.items()
             }
+
+
+class Declared:
+    """``Router(…, scorer="declared")``: says nothing, so that a quality is the declared one, else the guess from the
+    price, also where the foundation would be asked."""
+
+    def score(self, request: Request, models: Sequence[str]) -> list[Score | None]:
+        return [None] * len(models)
+
+
+def scorer_of(given: Any) -> Scorer | None:
+    """A router's ``scorer=``: one of the caller's, one by name, or the path of an artefact.
+
+    Raises: SpecError for what is none; TrainingError and ImportError as ``load_predictor``.
+    """
+    if given is None or callable(getattr(given, "score", None)):
+        found: Scorer | None = given
+        return found
+    if given == DECLARED:
+        return Declared()
+    if isinstance(given, str) and (given == FOUNDATION or Path(given).exists()):
+        return load_predictor(given, None)
+    near = did_you_mean(given, (DECLARED, FOUNDATION)) if isinstance(given, str) else ""
+    raise SpecError(
+        "scorer: must be 'foundation', 'declared', the path of an artefact, None, or an object with "
+        f"score(request, models), got {shown(given)}{near}"
+    )
+
+
+def ask(scorer: Scorer, request: Request, candidates: Sequence[Candidate]) -> Sequence[Score | float | None]:
+    """What a scorer says of candidates. One of ours may read more of them than the names of their models."""
+    further = getattr(scorer, "score_candidates", None)
+    found: Sequence[Score | float | None] = (
+        scorer.score(request, [candidate.deployment.model for candidate in candidates])
+        if further is None
+        else further(request, candidates)
+    )
+    return found
+
+
+@cache
+def foundation() -> Scorer | None:
+    """The predictor that comes with the package, read once a process. None without NumPy, and where its files are
+    damaged, which is said: routing then goes by the declared qualities and the guesses from the prices."""
+    try:
+        return load_predictor(FOUNDATION, None)
+    except ImportError:
+        return None
+    except (RouterError, OSError) as error:
+        log.warning("the foundation that comes with the package cannot be used: %s", error)
+        return None
 
 
 def load_predictor(path: str, folder: Path | None) -> Scorer:

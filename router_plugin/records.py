@@ -85,6 +85,11 @@ class Candidate:
     max_output: int | None
     own_price: bool
 
+    @property
+    def ability(self) -> float:
+        """Its quality over all prompts: what is declared, else the guess."""
+        return self.guess if self.quality is None else self.quality
+
 
 @dataclass(slots=True)
 class Request:

@@ -185,7 +185,9 @@ class RouteResult:
         """By name, the standard deviation of a predicted quality, where a predictor gave one."""
         return {name: score.quality_std for name, score in self._scored().items() if score.quality_std is not None}
 
-    def _marked(self) -> list[str]:
+    @property
+    def guessed(self) -> list[str]:
+        """The names whose quality a predictor has guessed: nobody judged them."""
         return [name for name, score in self._scored().items() if score.guessed]
 
     def _scored(self) -> dict[str, Any]:
@@ -256,7 +258,7 @@ class RouteResult:
         guessed = [row[0].name for row in rows if row[4] is None]
         if guessed:
             notes.append(f"quality guessed from the price: {', '.join(guessed[:8])}")
-        marked = self._marked()
+        marked = self.guessed
         if marked:
             notes.append(f"quality guessed for models that nobody judged: {', '.join(marked[:8])}")
         policy = self._decisions[0].policy
@@ -280,6 +282,7 @@ class RouteResult:
             "rejected": self.rejected,
             "scores": self.scores,
             "qualities": self.qualities,
+            "guessed": self.guessed,
             "matched_rule": getattr(rule, "name", None),
             "rule_trace": self.rule_trace,
             "propensity": self.propensity,

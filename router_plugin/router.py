@@ -19,7 +19,7 @@ from .errors import NoCandidateError, ResourceNotFoundError, SpecError, VersionC
 from .explain import explain
 from .history import History
 from .layers import Asking, Layer, under
-from .online import load_predictor
+from .online import scorer_of
 from .provider.litellm_port import LitellmProvider
 from .provider.port import CataloguedProvider
 from .records import Candidate
@@ -58,7 +58,9 @@ class Router:
     ``Router("support", models=["openai/gpt-4o-mini", Deployment(…)], budgets=[Budget(usd=5, per="day", key="user")],
     max_cost=0.02)``. Further keywords are the options of ``Routing``, as defaults of every call. ``models="any"`` takes
     any model litellm knows. ``rules`` choose among targets before anything is ranked (see ``Rule``). ``scorer``
-    predicts quality (see ``Scorer``; ``"foundation"`` is a small general one that comes with the package); ``seed``
+    predicts quality (see ``Scorer``). Without one and without training, weights on quality go by the foundation, a
+    small general predictor that comes with the package, where not all models have declared their quality; its figures
+    are marked as guesses. ``scorer="foundation"`` asks it for every request, ``scorer="declared"`` for none. ``seed``
     makes its choices repeatable. ``log_content`` keeps prompts and answers in the history of requests (``redaction``
     sees them first), which holds ``history_rows`` of them, each for ``history_days``.
 
@@ -77,7 +79,7 @@ class Router:
         *,
         rules: Iterable[Rule | Mapping[str, Any]] = (),
         budgets: Sequence[Budget | Mapping[str, Any]] = (),
-        scorer: Scorer | Literal["foundation"] | None = None,
+        scorer: Scorer | Literal["foundation", "declared"] | None = None,
         allow_request_endpoints: bool = False,
         description: str | None = None,
         client: Client | None = None,
@@ -90,8 +92,7 @@ class Router:
         history_days: float | None = None,
         **options: Any,
     ) -> None:
-        if isinstance(scorer, str):
-            scorer = load_predictor(scorer, None)
+        scorer = scorer_of(scorer)
         kept: dict[str, Any] = {"log_content": log_content, "redaction": redaction, "rows": history_rows}
         kept["days"] = history_days
         if models is _SAVED:
@@ -166,14 +167,14 @@ class Router:
         cls,
         spec: RouterSpec,
         *,
-        scorer: Scorer | None = None,
+        scorer: Scorer | Literal["foundation", "declared"] | None = None,
         seed: int | None = None,
         clock: Clock = SYSTEM_CLOCK,
         provider: CataloguedProvider | None = None,
     ) -> Router:
         """A router of a spec that exists already."""
         router = cls.__new__(cls)
-        router._set_up(spec, scorer, seed, clock, provider)
+        router._set_up(spec, scorer_of(scorer), seed, clock, provider)
         return router
 
     @classmethod
@@ -207,8 +208,8 @@ class Router:
         return self._home.scorer
 
     @scorer.setter
-    def scorer(self, scorer: Scorer | None) -> None:
-        self._home.scorer = scorer
+    def scorer(self, scorer: Scorer | Literal["foundation", "declared"] | None) -> None:
+        self._home.scorer = scorer_of(scorer)
 
     def __repr__(self) -> str:
         version = self._home.current

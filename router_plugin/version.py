@@ -10,7 +10,7 @@ import logging
 import math
 import random
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -28,7 +28,7 @@ from .decide.request import opening_key
 from .decide.rules import CompiledRules, compile_rules
 from .errors import RouterError, SpecError
 from .fork import renew_in_child
-from .online import Posterior, load_predictor
+from .online import Posterior, ask, foundation, load_predictor
 from .provider.port import CataloguedProvider
 from .records import Candidate, Decision, Request
 from .snapshot import Score, Scorer
@@ -71,6 +71,7 @@ class Home:
         self.history, self.shadows = history, shadows
         self.folder: Path | None = None  # where the store lies, which artefacts are relative to
         self.posterior = Posterior()
+        self.foundation: Callable[[], Scorer | None] = foundation  # who guesses where nobody predicts
         self._seeded = seed is not None
         self._scorer_failed = False
         renew_in_child(self)
@@ -112,8 +113,7 @@ class Home:
         does without."""
         models = [candidate.deployment.model for candidate in candidates]
         try:
-            ask = getattr(scorer, "score_candidates", None)
-            given = list(scorer.score(request, models) if ask is None else ask(request, candidates))
+            given = list(ask(scorer, request, candidates))
             if len(given) != len(models):
                 raise ValueError(f"a scorer must return one score a model: {len(models)} models, {len(given)} scores")
             scores = [_score(value) for value in given]
@@ -135,6 +135,8 @@ class Version:
         self.ledger = Ledger(spec.budgets, home.clock, home.fleet.books)
         self.learned = None if spec.artefact is None else _learned(spec, home.folder)
         self.target_tags = {t.model_name: tags_of(t.model_name) for rule in spec.rules for t in rule.targets}
+        if self.predictor is None and self._weighs_guesses():
+            self._guesser()  # read now, and not in the first call
         self._stamp: int | None = None
         self._candidates: tuple[Candidate, ...] = ()
         self._implicit: dict[str, Candidate] = {}
@@ -216,7 +218,7 @@ class Version:
                     for name in named:
                         self.admit(name)
                 implicit = [c for c in self._implicit.values() if any(matches(c, name) for name in named)]
-                selection = self._selections[key] = select((*candidates, *implicit), policy)
+                selection = self._selections[key] = select((*candidates, *implicit) if implicit else candidates, policy)
         return selection
 
     @property
@@ -224,10 +226,28 @@ class Version:
         """Who predicts: the router's scorer, else the version's own artefact."""
         return self.learned if self.home.scorer is None else self.home.scorer
 
-    def scores(self, request: Request) -> Sequence[Score | None] | None:
-        """What the router's predictor says of all candidates, in their order; None without one."""
-        scorer = self.predictor
-        return None if scorer is None else self.home.score(scorer, request, self.candidates(), self.name)
+    def _weighs_guesses(self) -> bool:
+        """Whether the version's own weights ask for the quality of models that have not declared it."""
+        tags = [tag for tags in self.target_tags.values() for tag in tags if isinstance(tag, RouterTag)]
+        weights = [self.policy.weights, *(tag.weights for tag in tags)]
+        undeclared = any(deployment.quality is None for deployment in self.spec.deployments)
+        return undeclared and any(w is not None and w.q > 0.0 for w in weights)
+
+    def _guesser(self) -> Scorer | None:
+        """The foundation. It ranks where weights ask for quality, nobody predicts it, and not all have declared it."""
+        with self.home.lock:  # so that it is read once
+            return self.home.foundation()
+
+    def _scores(self, scorer: Scorer, request: Request, pool: Selection) -> Sequence[Score | None] | None:
+        """What a scorer says of all candidates that are in question, by their indices."""
+        asked = pool.everything
+        said = self.home.score(scorer, request, asked, self.name)
+        if said is None or asked is self._candidates:
+            return said
+        found: list[Score | None] = [None] * (1 + max((candidate.index for candidate in asked), default=-1))
+        for candidate, score in zip(asked, said, strict=True):
+            found[candidate.index] = score
+        return found
 
     def decide(
         self, policy: Policy, request: Request, fleet: Fleet | None = None, money: Ledger | None = None
@@ -244,8 +264,12 @@ class Version:
             keys = ledger.keys_of(request.keys)
             at.limit = ledger.left(keys)
         pool = self.select(policy)
-        if self.predictor is not None:
-            at.scores = self.scores(request)
+        scorer, weights = self.learned if home.scorer is None else home.scorer, policy.weights
+        if scorer is None and weights is not None and weights.q > 0.0 and pool.undeclared:
+            scorer = self._guesser()
+            at.guessed = scorer is not None
+        if scorer is not None:
+            at.scores = self._scores(scorer, request, pool)
         decision = decide(pool, at)
         if policy.explore_usd and at.scores is not None and at.sticky is None and len(decision.ranking) > 1:
             self._explore(decision, at, at.scores)

@@ -121,7 +121,10 @@ def _metric_bound(rows: list[Row], bound: Bound, at: Situation, kind: str, rejec
     passed = []
     for row in rows:
         # Nobody has measured a guess: it is no ground to leave a model out, nor to let it pass where that is asked.
-        value = row[4] if bound.metric == "quality" else metric_value(row[0], bound.metric, at.snapshot)
+        if bound.metric == "quality":
+            value = row[0].quality if at.guessed else row[4]
+        else:
+            value = metric_value(row[0], bound.metric, at.snapshot)
         if at.policy.unknown == "allow" if value is None else _above(value, bound) and _below(value, bound):
             passed.append(row)
         else:

@@ -87,7 +87,8 @@ class Selection:
     """The candidates that a policy's names leave, and what is true of all of them at once.
 
     ``lacks`` is what at least one of them lacks, ``window`` the smallest, ``priced`` whether all are: a request within
-    these passes those constraints without a look at any candidate. ``everything`` has those that were left out too.
+    these passes those constraints without a look at any candidate. ``undeclared``: whether the quality of at least one
+    has not been declared. ``everything`` has those that were left out too.
     """
 
     candidates: tuple[Candidate, ...] = ()
@@ -95,6 +96,7 @@ class Selection:
     lacks: int = 0
     window: int = 0
     priced: bool = True
+    undeclared: bool = False
     everything: tuple[Candidate, ...] = ()
 
 
@@ -117,7 +119,8 @@ def select(candidates: Sequence[Candidate], policy: Policy) -> Selection:
     for candidate in kept:
         lacks |= candidate.lacks
     window = min((min(candidate.window, candidate.max_input) for candidate in kept), default=0)
-    return Selection(tuple(kept), tuple(out), lacks, window, all(c.priced for c in kept), tuple(candidates))
+    priced, undeclared = all(c.priced for c in kept), any(c.quality is None for c in kept)
+    return Selection(tuple(kept), tuple(out), lacks, window, priced, undeclared, tuple(candidates))
 
 
 def _assumed(candidate: Candidate, policy: Policy) -> Candidate:

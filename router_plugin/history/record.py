@@ -42,6 +42,7 @@ def record_of(call: Call, ended: float) -> Record:
         "rejected": result.rejected,
         "scores": {one[0]: one[1] for one in candidates},
         "qualities": {one[0]: one[2] for one in candidates},
+        "guessed": result.guessed,
         "propensity": result.propensity,
         "objective": result.objective,
         "waived": result.waived,

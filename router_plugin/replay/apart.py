@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, cast
 
 from ..errors import RouterError, SpecError
 from ..history import History
+from ..online import ask, foundation
 from ..provider.port import CataloguedProvider
-from ..records import ModelFacts, Request
+from ..records import Candidate, ModelFacts, Request
 from ..shadow import Shadows
 from ..snapshot import Score, Scorer
 from ..spec.deployment import Deployment
@@ -55,7 +56,7 @@ class Memory:
 
 
 class Recalled:
-    """A predictor where it has the prompt to read; else what was said then."""
+    """A predictor where it has the prompt to read; else what was said of each model then."""
 
     def __init__(self, scorer: Scorer, memory: Memory) -> None:
         self._scorer, self._memory = scorer, memory
@@ -63,6 +64,11 @@ class Recalled:
     def score(self, request: Request, models: Sequence[str]) -> Sequence[Score | float | None]:
         said = self._memory.said
         return self._scorer.score(request, models) if said is None else [said.get(model) for model in models]
+
+    def score_candidates(self, request: Request, candidates: Sequence[Candidate]) -> Sequence[Score | float | None]:
+        if self._memory.said is None:
+            return ask(self._scorer, request, candidates)
+        return self.score(request, [candidate.deployment.model for candidate in candidates])
 
 
 class Apart:
@@ -82,7 +88,7 @@ class Apart:
         recalled = None if scorer is None else Recalled(scorer, self.memory)
         quiet = cast("CataloguedProvider", Catalogue(provider))  # deciding asks for facts and counts only
         self.home = Home(clock, quiet, 0, recalled, History(name, clock), Shadows(clock))
-        self.home.folder = folder
+        self.home.folder, self.home.foundation = folder, self._foundation
         self._versions: dict[int, Version] = {}
 
     @classmethod
@@ -100,6 +106,10 @@ class Apart:
             version.learned = Recalled(version.learned, self.memory)
         version.candidates()
         return version
+
+    def _foundation(self) -> Scorer | None:
+        found = foundation()
+        return None if found is None else Recalled(found, self.memory)
 
     def predictor(self, version: Version) -> object:
         """What predicts quality for a version: the same thing for versions that share it; None where nothing does."""

@@ -29,8 +29,9 @@ class Recorded:
     record: Mapping[str, Any]
     request: Request
     content: bool  # whether the messages are there
-    # Of the version that it was made by: the models of its deployments, and what predicted their quality.
+    # Of the version that it was made by: its deployments' models and abilities, and what predicted their quality.
     named: Callable[[str], str | None] | None = None
+    ability: Callable[[str], float | None] | None = None
     predictor: object = None
 
     def model_of(self, name: str) -> str | None:

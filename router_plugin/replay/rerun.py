@@ -183,10 +183,12 @@ class Again:
             money = self._money.get(id(version))
             if money is None:
                 money = self._money[id(version)] = unspent(version)
-            decision = version.decide(policy, recorded.request, money=money).decision
+            segment = version.decide(policy, recorded.request, money=money)
+            decision = segment.decision
             if not decision.ranking:
                 continue
-            self._heard(decision.ranking)
+            if segment.scores is not None:
+                self._heard(decision.ranking)
             best = decision.ranking[0]
             candidate, estimate = best[-1][0], best[-1][1]
             mixed = len(decision.ranking) > 1 and _mixed(decision.ranking, policy.balance_tolerance)
@@ -213,6 +215,11 @@ class Again:
         candidate = self._candidate(name)
         return None if candidate is None else candidate.deployment.model
 
+    def ability_of(self, name: str) -> float | None:
+        """What is declared or guessed of the deployment of this name, over all prompts."""
+        candidate = self._candidate(name)
+        return None if candidate is None else candidate.ability
+
     def _candidate(self, name: str) -> Candidate | None:
         known = (*self.version.select(self.version.policy).candidates, *self.version.everyone())
         return next((candidate for candidate in known if candidate.name == name), None)
@@ -220,7 +227,7 @@ class Again:
     def _recall(self, recorded: Recorded) -> None:
         """Predictions where there is no prompt to predict from: those that the same predictor made then."""
         memory = self.apart.memory
-        if recorded.content or self.predictor is None:
+        if recorded.content:
             memory.said = None
             return
         same = recorded.predictor is self.predictor or (
@@ -228,7 +235,17 @@ class Again:
         )
         said = recorded.record.get("qualities")
         names = said if same and isinstance(said, Mapping) else {}
+        if self.predictor is None:  # the foundation may be asked
+            names = {name: quality for name, quality in names.items() if self._guessed(recorded, name)}
         memory.said = {recorded.model_of(n) or n: v for n, v in names.items() if isinstance(v, (int, float))}
+
+    def _guessed(self, recorded: Recorded, name: str) -> bool:
+        """Whether what was said of a deployment is the foundation's guess, and would be the same guess now."""
+        guessed, model = recorded.record.get("guessed"), recorded.model_of(name)
+        if recorded.ability is None or not isinstance(guessed, (list, tuple)) or name not in guessed:
+            return False
+        now = {one.ability for one in self.version.everyone() if one.deployment.model == model}
+        return now == {recorded.ability(name)}
 
     def _heard(self, ranking: Sequence[Any]) -> None:
         said = self.apart.memory.said

@@ -116,7 +116,8 @@ class _Tally:
         try:
             recorded = read_record(record)
             old = self._version_of(record)
-            recorded.named = None if old is None else old.model_of
+            if old is not None:
+                recorded.named, recorded.ability = old.model_of, old.ability_of
             recorded.predictor = self.own.scorer if old is None else old.predictor
             outcomes = self.new.outcomes(recorded)
         except Unknown as unknown:

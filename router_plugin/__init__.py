@@ -13,7 +13,7 @@ The map::
     call/         carrying it out: plan.py (the attempt loop, sans-io), drivers.py, streams.py, verdict.py
     provider/     who answers: litellm behind a port, translation of errors and usage into facts, exact time-outs
     checks.py     answers that are not wanted: functions of the response, samples, judges
-    forms.py      what an answer says, and the form in which two are compared
+    forms.py      what an answer says, and the form in which two are compared; consistency.py  the vote of several
     surface.py    a call's keyword arguments, split into ours and the provider's
     result.py     RouteResult, the record of a call            explain.py  the same for people
     version.py    one version made ready, and what versions share (live state, money)

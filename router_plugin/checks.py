@@ -19,19 +19,25 @@ import inspect
 import json
 import math
 import re
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any, TypeVar
 
+from .consistency import SelfConsistent, agree_fault, samples_fault, self_consistent, takes_both
 from .errors import BudgetExceededError, SpecError
-from .forms import form, get, text_of, told, tool_calls
+from .forms import get, text_of, tool_calls
+from .forms import told as _told
 from .redact import redact, shown
 
+__all__ = [
+    "READY", "Judged", "SelfConsistent", "agree_fault", "empty_answer", "is_judge", "judge_document", "judge_of",
+    "judged", "json_mismatch", "on_response", "reads_response", "refusal", "samples_fault", "self_consistent",
+    "tool_call_as_text", "unsure", "unwanted",
+]  # fmt: skip
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _NAMES = ("response", "answer")
 _LONGEST_WORDS = 200  # of a check, in a record
-MOST_SAMPLES = 16
+_LEAST = 0.5  # score of an answer that is good enough
 _REFUSED = ("content_filter", "refusal", "safety", "blocked", "prohibited_content", "recitation")
 # How models write a tool call into their text when they fail to make one.
 _CALL_IN_TEXT = re.compile(
@@ -65,7 +71,7 @@ def unwanted(checks: tuple[Any, ...], response: Any, kwargs: Mapping[str, Any]) 
     """The first check that does not want this answer, by its name and what it says; None where all do. Their errors
     are the caller's."""
     for check in checks:
-        verdict = check(response, kwargs) if _takes_both(check) else check(response)
+        verdict = check(response, kwargs) if takes_both(check) else check(response)
         if inspect.isawaitable(verdict):
             getattr(verdict, "close", lambda: None)()
             raise SpecError(f"fallback_on: {shown(check)} is async; a check of the response is a plain function")
@@ -75,27 +81,17 @@ def unwanted(checks: tuple[Any, ...], response: Any, kwargs: Mapping[str, Any]) 
     return None
 
 
-def _takes_both(check: Any) -> bool:
-    """Whether a check has a second parameter that has to be given: it gets the call's keyword arguments."""
-    try:
-        parameters = inspect.signature(check).parameters.values()
-    except (TypeError, ValueError):
-        return False
-    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return sum(p.kind in kinds and p.default is inspect.Parameter.empty for p in parameters) > 1
-
-
 @on_response
 def empty_answer(response: Any) -> bool:
     """No text, no tool call, no audio in any choice."""
     fields = ("tool_calls", "audio", "function_call")
-    return not any(text_of(m) or any(get(m, name) for name in fields) for m, _ in told(response))
+    return not any(text_of(m) or any(get(m, name) for name in fields) for m, _ in _told(response))
 
 
 @on_response
 def refusal(response: Any) -> bool:
     """Refused or filtered, by the finish reason or the ``refusal`` field (never by reading the text)."""
-    return any(str(end).lower() in _REFUSED or bool(get(message, "refusal")) for message, end in told(response))
+    return any(str(end).lower() in _REFUSED or bool(get(message, "refusal")) for message, end in _told(response))
 
 
 @on_response
@@ -103,7 +99,7 @@ def tool_call_as_text(response: Any, kwargs: Mapping[str, Any]) -> bool:
     """Tools were offered and the model wrote its call into the text."""
     if not (kwargs.get("tools") or kwargs.get("functions")):
         return False
-    return any(not get(m, "tool_calls") and _CALL_IN_TEXT.search(text_of(m)) is not None for m, _ in told(response))
+    return any(not get(m, "tool_calls") and _CALL_IN_TEXT.search(text_of(m)) is not None for m, _ in _told(response))
 
 
 @on_response
@@ -113,7 +109,7 @@ def json_mismatch(response: Any, kwargs: Mapping[str, Any]) -> bool:
     schema = _schema(wanted)
     if schema is None and not (isinstance(wanted, Mapping) and wanted.get("type") == "json_object"):
         return False
-    for message, _ in told(response):
+    for message, _ in _told(response):
         if get(message, "tool_calls"):
             continue
         try:
@@ -165,7 +161,7 @@ class Judged:
         return f"{self.__name__}: no score" + (f", {redact(why)[:_LONGEST_WORDS]}" if why else "")
 
 
-def judged(judge: Any, least: float = 0.5) -> Judged:
+def judged(judge: Any, least: float = _LEAST) -> Judged:
     """A check: a judge (a spec, a judge object, a function of request and answer) scores the answer below ``least``
     (0..1), or gives no score. Needs the extra ``learn``.
 
@@ -180,10 +176,32 @@ def judged(judge: Any, least: float = 0.5) -> Judged:
     return Judged(judge, least)
 
 
+def judge_of(data: Mapping[str, Any]) -> Judged:
+    """The check that a document describes: a judge's spec, or ``{"judge": spec, "least": 0.7}``.
+
+    Raises: SpecError naming the field and what would be right.
+    """
+    given = data if "model_type" not in data else {"judge": data}
+    for name in given:
+        if name not in ("judge", "least"):
+            raise SpecError(f"judge: unknown field {shown(name)}; a judge is its spec (with 'model_type'), or "
+                            "{'judge': spec, 'least': 0.7}")  # fmt: skip
+    spec = import_module("router_plugin.learn.judges.specs").spec_of_judge(given.get("judge"))
+    return judged(spec, given.get("least", _LEAST))  # type: ignore[arg-type]  # it is looked at there
+
+
+def judge_document(check: Any) -> dict[str, Any] | None:
+    """What ``judge_of`` makes the check of again; None where it is no judge, or a judge that no document can hold."""
+    if not isinstance(check, Judged):
+        return None
+    spec = import_module("router_plugin.learn.judges.making").spec_in(check.judge)
+    return None if spec is None else {"judge": spec.document(), "least": check.least}
+
+
 def _said(response: Any) -> str:
     """What a judge reads of an answer: its text and its tool calls."""
-    parts = [text_of(message) for message, _ in told(response)]
-    parts += [f"[tool call] {name}({given})" for message, _ in told(response) for name, given in tool_calls(message)]
+    parts = [text_of(message) for message, _ in _told(response)]
+    parts += [f"[tool call] {name}({given})" for message, _ in _told(response) for name, given in tool_calls(message)]
     return "\n".join(part for part in parts if part)
 
 
@@ -195,88 +213,6 @@ def is_judge(value: Any) -> bool:
 def is_spec(judge: Any) -> bool:
     """Whether it is what a judge is made of, and no object that judges in its own way."""
     return isinstance(judge, Mapping) or hasattr(judge, "model_type")
-
-
-class SelfConsistent:
-    """See ``self_consistent``."""
-
-    router_plugin_reads_response = True
-
-    def __init__(self, samples: int, agree: float, key: Callable[..., Any] | None) -> None:
-        self.samples, self.agree, self._key = samples, agree, key
-        self.needed = max(1, math.ceil(round((agree - 0.005) * samples, 9)))
-        self.__name__ = self.__qualname__ = f"self_consistent({samples}, {agree:g})"
-
-    def __call__(self, response: Any) -> Any:
-        return self.form(response, {})
-
-    def form(self, response: Any, kwargs: Mapping[str, Any]) -> Any:
-        """What the answer comes to; None agrees with nothing."""
-        if self._key is None:
-            return form(response)
-        value = self._key(response, kwargs) if _takes_both(self._key) else self._key(response)
-        try:
-            hash(value)
-        except TypeError:
-            return repr(value)
-        return value
-
-    def decided(self, forms: Sequence[Any]) -> bool:
-        """Whether further answers could not change the vote."""
-        most, second = _most(forms)
-        left = self.samples - len(forms)
-        return left <= 0 or most + left < self.needed or (most >= self.needed and most > second + left)
-
-    def vote(self, forms: Sequence[Any]) -> tuple[int, str | None]:
-        """Which answer the majority gives (the first of it), and why it is none, in words."""
-        counts = Counter(one for one in forms if one is not None)
-        most = max(counts.values(), default=0)
-        chosen = next((place for place, one in enumerate(forms) if one is not None and counts[one] == most), 0)
-        if most >= self.needed:
-            return chosen, None
-        return chosen, f"self_consistent: {most} of {len(forms)} answers agree, {self.needed} of {self.samples} have to"
-
-
-def _most(forms: Sequence[Any]) -> tuple[int, int]:
-    found = sorted(Counter(one for one in forms if one is not None).values(), reverse=True)
-    return (*found, 0, 0)[0], (*found, 0, 0)[1]
-
-
-def self_consistent(samples: int = 3, agree: float = 0.67, key: Callable[..., Any] | None = None) -> SelfConsistent:
-    """A check: the model is asked up to ``samples`` times (the answer itself is one of them), one after another, and
-    fewer than the share ``agree`` of the answers say the same. Where enough do, one of those is handed over.
-
-    ``agree`` counts to two decimals (0.67 is two of three). Asking ends as soon as the vote is decided; an answer that
-    failed, was cut short or could not be paid for agrees with none. What is compared is in ``router_plugin.forms``, or
-    what ``key``, a function of the response, gives (None: nothing that could agree). Further answers are asked for at
-    the call's own temperature, at 1.0 where that is 0, and with other seeds; a temperature that a deployment's
-    ``params`` fix stays.
-
-    Sources: self-consistency (Wang et al. 2023) as the check of a cascade (Yue et al. 2023, "Large language model
-    cascades with mixture of thoughts representations"), ended early (Aggarwal et al. 2023); by 3 samples, as two that
-    agree are the cheapest evidence there is.
-    Raises: SpecError for values that are none.
-    """
-    fault = samples_fault(samples) or agree_fault(agree)
-    if fault is not None:
-        raise SpecError(f"self_consistent: {fault}")
-    if key is not None and not callable(key):
-        raise SpecError(f"self_consistent: key: must be a function of the response, not {shown(key)}")
-    return SelfConsistent(samples, float(agree), key)
-
-
-def samples_fault(samples: Any) -> str | None:
-    """What is wrong with a number of samples; None where nothing is."""
-    if isinstance(samples, bool) or not isinstance(samples, int) or not 2 <= samples <= MOST_SAMPLES:
-        return f"samples: must be a whole number from 2 to {MOST_SAMPLES}, not {shown(samples)}"
-    return None
-
-
-def agree_fault(agree: Any) -> str | None:
-    """What is wrong with a share that has to agree; None where nothing is."""
-    if isinstance(agree, bool) or not isinstance(agree, (int, float)) or not 0 < agree <= 1:
-        return f"agree: must be a number above 0 and at most 1, not {shown(agree)}"
-    return None
 
 
 def unsure(least: float) -> Callable[..., str | None]:

@@ -18,6 +18,7 @@ RANK = {
     "__version__": 0,
     "redact": 0,
     "checks": 0,
+    "consistency": 0,
     "forms": 0,
     "errors": 0,
     "clock": 0,

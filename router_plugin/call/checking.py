@@ -159,7 +159,7 @@ class _Checking:
             left = self._left()
             flight = None if left is None else (yield from begin_again(call, first, len(forms), left))
             if flight is None:
-                more = "; no further one could be paid for"
+                more = "; no further one could be asked"
                 break
             try:
                 outcome = yield flight.attempt

@@ -16,6 +16,7 @@ from dataclasses import asdict
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from ..checks import judge_document
 from ..errors import SpecError, did_you_mean
 from ..redact import MASK, redact, shown
 from .budget import Budget
@@ -42,7 +43,7 @@ def document(spec: RouterSpec, strict: bool = True) -> dict[str, Any]:
         if value is None or (value == type(spec).model_fields[name].default and name != "max_retries"):
             continue
         if name == "rules":
-            for one in [one for rule in value for one in rule.escalate_on]:
+            for one in [one for rule in value for one in rule.escalate_on if judge_document(one) is None]:
                 _condition(one, strict)
             found[name] = [dump_rule(rule) for rule in value]
         elif name == "budgets":

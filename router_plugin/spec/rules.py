@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field
 
-from ..checks import agree_fault, reads_response, samples_fault
+from ..checks import agree_fault, judge_document, judge_of, reads_response, samples_fault
 from ..errors import SpecError, did_you_mean
 from ..redact import shown
 from .budget import Window
@@ -101,6 +101,12 @@ class Shadow(Spec):
     sample: Fraction = 1.0
 
 
+def _escalations(value: Any) -> Any:
+    """Conditions, and judges by their documents."""
+    items = value if isinstance(value, (list, tuple)) else (value,)
+    return conditions_of([judge_of(item) if isinstance(item, dict) else item for item in items])
+
+
 def _samples(value: Any) -> int:
     fault = samples_fault(value)
     if fault is not None:
@@ -144,7 +150,7 @@ class Rule(Spec):
     description: str | None = Field(default=None, max_length=10_000)
     split_key: FieldPath | None = None
     shadow: Shadow | None = None
-    escalate_on: Annotated[tuple[Any, ...], BeforeValidator(conditions_of)] = ()
+    escalate_on: Annotated[tuple[Any, ...], BeforeValidator(_escalations)] = ()
     min_confidence: Fraction | None = None
     self_consistency: SelfConsistency | None = None
 
@@ -270,7 +276,7 @@ def dump_rule(rule: Rule) -> dict[str, Any]:
         dumped["conditions"] = [dump_condition(node) for node in rule.conditions]
     dumped["targets"] = [target.model_dump(exclude_defaults=True) for target in rule.targets]
     if rule.escalate_on:
-        dumped["escalate_on"] = [condition_name(one) for one in rule.escalate_on]
+        dumped["escalate_on"] = [judge_document(one) or condition_name(one) for one in rule.escalate_on]
     if rule.self_consistency is not None:
         dumped["self_consistency"] = rule.self_consistency.model_dump()
     if rule.shadow is not None and rule.shadow != Shadow():

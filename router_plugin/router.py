@@ -663,11 +663,12 @@ class Router:
         budget_usd: float | None = None,
         note: str | None = None,
     ) -> float | None:
-        """Let a new model join (a new version): with a declared ``quality``, or one that ``judge`` finds on a handful
-        of ``requests`` (answers and judging within ``budget_usd``), shrunk towards the guess from its price. Gives that
-        quality.
+        """Let a new model join (a new version): with a declared ``quality``, or one that ``judge`` (or a stored judge
+        of that name) finds on a handful of ``requests`` (answers and judging within ``budget_usd``), shrunk towards the
+        guess from its price. Gives that quality.
 
-        Raises: SpecError where the router has it already; what the model's provider raises.
+        Raises: SpecError where the router has it already; ResourceNotFoundError where no judge has that name; what the
+        model's provider raises.
         """
         from .learn.of_router import add_model
 

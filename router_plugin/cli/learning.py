@@ -120,11 +120,12 @@ def judge(
     question: Annotated[str, typer.Option(help="What was asked.")],
     answer: Annotated[str, typer.Option(help="The answer to judge.")],
     reference: Annotated[str | None, typer.Option(help="The right answer, where there is one.")] = None,
+    router: Annotated[str | None, typer.Option(help="Ask the judge's model where this router says.")] = None,
 ) -> int | None:
     """Judge one answer."""
     asked = {"messages": [{"role": "user", "content": question}]}
     found = judge_of(session, judge_id)
-    verdict = session.client.judges.evaluate(found, asked, answer, ref_answer=reference)
+    verdict = session.client.judges.evaluate(found, asked, answer, ref_answer=reference, router=router)
     _say(session, {"score": verdict.score, "reason": verdict.reason, "cost_usd": verdict.cost_usd})
     return NO if verdict.score is None else None
 

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from ..decide.pool import guessed_quality, matches
 from ..errors import SpecError, TrainingError
+from ..redact import shown
 from ..spec.deployment import Deployment
 from .fit import fit
 from .frontier.curve import Frontier, frontier
-from .jobs.plan import known_deployment, known_deployments
 from .jobs.training_requests import read_requests
 from .judges.asking import asker
-from .judges.making import asks, made
+from .judges.making import made
+from .judges.placing import placed
 from .outcomes.tables import read_outcomes
 from .serving.predictor import Predictor
 
@@ -84,16 +85,19 @@ def add_model(
 def _judged(
     router: Router, deployment: Deployment, requests: Any, judge: Any, budget_usd: float | None
 ) -> float | None:
-    known = known_deployments(router)
-    judges = [known_deployment(known, model) for model, _, _ in asks(judge)]
-    everyone = [deployment, *(one for one in judges if one.model != deployment.model)]
+    if isinstance(judge, str):
+        judge = _stored(router, judge)
+    judges = placed(judge, router)
+    own = (deployment.name, deployment.model, deployment.model_part)
+    everyone = [deployment, *(one for asked, one in judges if asked not in own and one != deployment)]
+    name = deployment.name if any(one.model == deployment.model for one in everyone[1:]) else deployment.model
     ask = asker(everyone, router.provider, router.clock, budget_usd)
     by = made(judge, ask if judges else None)
     scores: list[float] = []
     why = "there were no requests"
     for request in read_requests(requests)[0]:
         kwargs = {name: value for name, value in request.kwargs.items() if name != "messages"}
-        answer = ask(deployment.model, request.kwargs["messages"], **kwargs)
+        answer = ask(name, request.kwargs["messages"], **kwargs)
         judgement = by.judge(deepcopy(request.kwargs), answer.text, deepcopy(request.ref_answer))
         scores += [] if judgement.score is None else [judgement.score]
         why = str(judgement.reason)
@@ -101,6 +105,19 @@ def _judged(
         raise TrainingError(f"add_model: the judge gave no score at all: {why}")
     guess = guessed_quality(router.provider.facts(deployment))
     return (sum(scores) + PRIOR * guess) / (len(scores) + PRIOR)
+
+
+def _stored(router: Router, name: str) -> Any:
+    """A judge of the router's client.
+
+    Raises: ResourceNotFoundError; SpecError where the router has no client.
+    """
+    if router._client is None:
+        raise SpecError(
+            f"judge: {shown(name)} can name a stored judge of a router of a client (Router(…, client=…)); this one "
+            "lives in memory: give the judge itself"
+        )
+    return router._client.judges.existing(name)
 
 
 def prices_of(router: Router, rows: Iterable[Mapping[str, Any]]) -> dict[str, tuple[float, float]]:

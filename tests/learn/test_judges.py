@@ -18,6 +18,7 @@ from router_plugin import (
     Client,
     ResourceAlreadyExistsError,
     ResourceNotFoundError,
+    Router,
     SpecError,
     StoreError,
 )
@@ -453,6 +454,51 @@ def test_evaluate_judges_a_response(tmp_path: Path) -> None:
     assert judges.evaluate("quality", ASKED, "4").score == 1.0
     assert judges.evaluate(ExactMatch(), {**ASKED, "ref_answer": "4"}, response).score == 1.0
     assert "\n4\n" in provider.calls[0][1]["messages"][1]["content"]
+
+
+class Placing(ScriptedProvider):
+    """Keeps where it was asked: (deployment's name, address, key)."""
+
+    def call(self, attempt: Any) -> Any:
+        asked = attempt.candidate.deployment
+        key = None if asked.api_key is None else asked.api_key.get_secret_value()
+        self.places = [*getattr(self, "places", []), (asked.name, asked.api_base, key)]
+        return super().call(attempt)
+
+
+def placed_router(client: Client, name: str, **settings: Any) -> tuple[Router, Placing]:
+    clock = FakeClock()
+    provider = Placing(clock, {"grader": [Reply('{"score": 10}')]})
+    price = {"input_cost_per_token": 1e-6, "output_cost_per_token": 1e-6}
+    models = [Deployment("openai/a", **price), Deployment("openai/judge", name="grader", **price, **settings)]
+    return Router(name, models, client=client, clock=clock, provider=provider), provider
+
+
+def test_evaluate_asks_the_judges_model_where_the_router_says(tmp_path: Path) -> None:
+    client = Client(tmp_path)
+    client.judges.create("quality", RUBRIC)
+    router, provider = placed_router(client, "one", api_base="http://127.0.0.1:1", api_key="os.environ/ONE")
+    for where in (None, "one", router):
+        found = client.judges.evaluate("quality", ASKED, "4", router=where)
+        assert found.score == 1.0
+        assert found.cost_usd > 0
+    assert provider.places == [("grader", "http://127.0.0.1:1", "os.environ/ONE")] * 3
+    named = RUBRIC.model_copy(update={"model": "grader"})
+    assert client.judges.evaluate(named, ASKED, "4").score == 1.0
+    router.update(models=["openai/a"])
+    assert client.judges.evaluate("quality", ASKED, "4", router="one").score == 1.0, "an older version knows it"
+    with pytest.raises(ResourceNotFoundError):
+        client.judges.evaluate("quality", ASKED, "4", router="none")
+
+
+def test_routers_that_disagree_about_a_judges_model_are_not_chosen_among(tmp_path: Path) -> None:
+    client = Client(tmp_path)
+    placed_router(client, "one", api_base="http://127.0.0.1:1")
+    _, provider = placed_router(client, "two", api_base="http://127.0.0.1:2")
+    with pytest.raises(SpecError, match="routers 'one' and 'two' say different things of 'openai/judge'; give router="):
+        client.judges.evaluate(RUBRIC, ASKED, "4")
+    assert client.judges.evaluate(RUBRIC, ASKED, "4", router="two").score == 1.0
+    assert provider.places == [("grader", "http://127.0.0.1:2", None)]
 
 
 def test_judges_of_one_name_are_told_apart_by_what_they_do() -> None:

@@ -224,3 +224,22 @@ def test_a_judges_model_is_asked_where_the_router_says() -> None:
     found = router.add_model(Deployment("openai/c", name="c", **PRICE), [{"prompt": "q"}], judge)
     assert found is not None
     assert [name for name, _ in provider.calls] == ["c", "judge"]
+
+
+def test_a_stored_judge_of_the_routers_client_is_known_by_its_name(tmp_path: Path) -> None:
+    from router_plugin import ResourceNotFoundError, RubricJudgeSpec
+
+    client, clock = Client(tmp_path), FakeClock()
+    provider = ScriptedProvider(clock, {"judge": [Reply('{"score": 10}')]})
+    models = [Deployment(f"openai/{n}", name=n, api_base="http://127.0.0.1:1", **PRICE) for n in ("a", "judge")]
+    router = Router("r", models, client=client, clock=clock, provider=provider)
+    client.judges.create("good", RubricJudgeSpec(rubric="Rate it.", model="openai/judge", min_score=1, max_score=10))
+    joining = Deployment("openai/c", name="c", api_base="http://127.0.0.1:2", **PRICE)
+    found = router.add_model(joining, [{"prompt": "q"}], "good")
+    assert found == pytest.approx((1 + 5 * router.candidates()[2].guess) / 6)
+    assert [name for name, _ in provider.calls] == ["c", "judge"]
+    with pytest.raises(ResourceNotFoundError, match=r"no judge 'god'.*did you mean 'good'"):
+        router.add_model("openai/d", [{"prompt": "q"}], "god")
+    with pytest.raises(SpecError, match="judge: 'good' can name a stored judge of a router of a client"):
+        made().add_model("openai/d", [{"prompt": "q"}], "good")
+    assert len(provider.calls) == 2

@@ -16,11 +16,11 @@ from ...spec.deployment import Deployment, normalise_model
 from ...spec.document import digest, document
 from ...spec.router_spec import RouterSpec
 from ..judges.making import asks, described
+from ..judges.placing import known_deployment, known_deployments
 from .estimate import Estimate, estimated
 from .training_requests import TrainingRequest
 
 PATIENCE_S = 60.0  # a job waits for rate limits longer than a person would
-_LOOK_BACK = 10  # versions
 CAP = 4_096  # output tokens of an answer, where a budget has to hold its worst case
 
 
@@ -125,20 +125,3 @@ def resolved(router: Router, llms: Any) -> tuple[Deployment, ...]:
 def restored(models: Iterable[Any]) -> tuple[Deployment, ...]:
     """The deployments that ``content()`` wrote down."""
     return tuple(Deployment(data) if isinstance(data, str) else Deployment(**data) for data in models)
-
-
-def known_deployments(router: Router) -> list[Deployment]:
-    """Those of the active version, then of older ones: training leaves the judge's model out of the next version, and
-    whatever failed; their addresses and prices still hold."""
-    numbers = [one["version"] for one in router.versions if one["version"] != router.version]
-    specs = [router.spec, *(router.at(number).spec for number in reversed(numbers[-_LOOK_BACK:]))]
-    return [deployment for spec in specs for deployment in spec.deployments]
-
-
-def known_deployment(deployments: Sequence[Deployment], name: str) -> Deployment:
-    """The deployment that a name means among these, else one with litellm's defaults."""
-    for attribute in ("name", "model", "model_part"):
-        for deployment in deployments:
-            if getattr(deployment, attribute) == name:
-                return deployment
-    return Deployment(name)

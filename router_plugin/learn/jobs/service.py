@@ -24,10 +24,11 @@ from ...router import Router
 from ...spec.budget import Budget
 from ...spec.fields import count, number
 from ..judges.making import described, made, undescribed
+from ..judges.placing import known_deployments
 from ..judges.store import JudgesClient
 from . import lease
 from .estimate import Estimate
-from .plan import CAP, Plan, known_deployments, resolved, restored
+from .plan import CAP, Plan, resolved, restored
 from .progress import bar
 from .publishing import Fit, default_fit
 from .run import Run, fresh_record, settings_of

@@ -18,12 +18,14 @@ from ...provider.port import CataloguedProvider
 from ...redact import shown
 from ...spec.document import canonical, digest
 from ...spec.router_spec import router_name
-from .asking import answer_text, asker
+from .asking import RouterAsk, answer_text, asker
 from .judgement import Judgement
 from .making import asks, made
+from .placing import placed, placed_among
 from .specs import JudgeSpec, spec_of_judge
 
 if TYPE_CHECKING:
+    from ...router import Router
     from ...routers import Client
 
 _TABLE = """
@@ -54,7 +56,8 @@ class JudgesClient:
     """The judges of a client. ``client.judges``."""
 
     def __init__(self, client: Client, provider: CataloguedProvider | None = None, clock: Clock = SYSTEM_CLOCK) -> None:
-        self._database, self._provider, self._clock = client.store.database, provider, clock
+        self._client, self._database = client, client.store.database
+        self._provider, self._clock = provider, clock
         self._made = False
 
     def create(
@@ -105,19 +108,33 @@ class JudgesClient:
         ref_answer: Any = None,
         budget_usd: float | None = None,
         provider: CataloguedProvider | None = None,
+        router: Router | str | None = None,
     ) -> Judgement:
-        """Judge one answer (a response, or its text). A judge that fails gives no score and the reason.
+        """Judge one answer (a response, or its text). A judge that fails gives no score and the reason. Its model is
+        asked where ``router`` says (without one, where the client's routers do, if any lists it): at its address, with
+        its key and for its price.
 
         Raises: ResourceNotFoundError; SpecError; BudgetExceededError.
         """
         if not isinstance(completion_request, Mapping):
             raise SpecError(f"evaluate: completion_request: must be a mapping, not {shown(completion_request)}")
         found = self.existing(judge) if isinstance(judge, str) else judge
-        models = [model for model, _, _ in asks(found)]
-        ask = asker(models, provider or self._provider, self._clock, budget_usd) if models else None
+        ask = self._asker(found, router, provider, budget_usd) if any(asks(found)) else None
         ref = completion_request.get("ref_answer") if ref_answer is None else ref_answer
         request = {key: value for key, value in completion_request.items() if key != "ref_answer"}
         return made(found, ask).judge(request, answer_text(completion_response), ref)
+
+    def _asker(
+        self, judge: Any, router: Router | str | None, provider: CataloguedProvider | None, budget_usd: float | None
+    ) -> RouterAsk:
+        """Who asks a judge's models."""
+        if router is None:
+            models, knows = placed_among(judge, self._client.routers.list())
+        else:
+            knows = self._client.routers._existing(router)
+            models = [deployment for _, deployment in placed(judge, knows)]
+        given = provider or self._provider or (None if knows is None else knows.provider)
+        return asker(models, given, self._clock if knows is None else knows.clock, budget_usd)
 
     def existing(self, judge_id: str) -> StoredJudge:
         """A judge that must be there.

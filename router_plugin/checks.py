@@ -130,7 +130,7 @@ class Judged:
     router_plugin_reads_response = True
 
     def __init__(self, judge: Any, least: float) -> None:
-        self.judge, self.least = judge, least
+        self.by, self.least = judge, least
         name = getattr(judge, "__name__", type(judge).__name__)
         self.__name__ = self.__qualname__ = f"judged({name})"
 
@@ -140,7 +140,7 @@ class Judged:
     def why_not(self, response: Any, kwargs: Mapping[str, Any], beside: Any) -> str | None:
         """Why the judge does not want the answer, in words; None where it does. ``beside`` asks its models (None: they
         are asked with litellm's defaults). A judge that fails gives no score, as one that is no number does."""
-        by = import_module("router_plugin.learn.judges.making").made(self.judge, beside)
+        by = import_module("router_plugin.learn.judges.making").made(self.by, beside)
         asked = 0 if beside is None else beside.nano
         try:
             found = by.judge({"messages": kwargs.get("messages")}, _said(response))
@@ -151,13 +151,13 @@ class Judged:
         except Exception as error:
             return f"{self.__name__}: no score, {type(error).__name__}"
         if beside is not None and own > beside.nano - asked:  # of a judge that asks by itself
-            beside.charge(own - beside.nano + asked, type(self.judge).__name__)
+            beside.charge(own - beside.nano + asked, type(self.by).__name__)
         if score >= self.least:
             return None
         if score < self.least:
             return f"{self.__name__}: {score:.2f} is below {self.least:g}"
         # What stands behind the colon may quote the answer, which is not for the record.
-        why = str(getattr(found, "reason", None) or "").partition(":")[0] if is_spec(self.judge) else ""
+        why = str(getattr(found, "reason", None) or "").partition(":")[0] if is_spec(self.by) else ""
         return f"{self.__name__}: no score" + (f", {redact(why)[:_LONGEST_WORDS]}" if why else "")
 
 
@@ -194,7 +194,7 @@ def judge_document(check: Any) -> dict[str, Any] | None:
     """What ``judge_of`` makes the check of again; None where it is no judge, or a judge that no document can hold."""
     if not isinstance(check, Judged):
         return None
-    spec = import_module("router_plugin.learn.judges.making").spec_in(check.judge)
+    spec = import_module("router_plugin.learn.judges.making").spec_in(check.by)
     return None if spec is None else {"judge": spec.document(), "least": check.least}
 
 

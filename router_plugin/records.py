@@ -201,6 +201,7 @@ class Attempt:
     hedge_after_s: float | None = None  # after so long without an answer the plan wants to hear of it
     cancel: Callable[[], None] | None = None  # set by providers whose blocking calls can be cut from another thread
     sent: bool = True  # whether the request may have left; a provider that can tell says False until it has
+    fresh: bool = False  # whether the answer must not come from a cache: it is compared with another
 
     @property
     def until_first_s(self) -> float:

@@ -62,6 +62,7 @@ def begin_again(call: Call, first: InFlight, number: int, limit: float) -> Steps
         hedge_after_s=None,
         cancel=None,
         sent=True,
+        fresh=True,
     )
     return InFlight(call, segment, candidate, ticket, held, attempt, now)
 

@@ -20,13 +20,13 @@ Record = dict[str, Any]
 def record_of(call: Call, ended: float) -> Record:
     """What is kept of a call: an allow-list. Times ISO 8601 UTC, latencies ms, money USD."""
     result, request = call.result, call.request
-    last = result.attempts[-1] if result.attempts else None
+    answered = [attempt for attempt in result.attempts if attempt.outcome == "answered"]
     created = ended - (result.latency_s or 0.0)
     rule, targets, candidates = result.matched_rule, result.selected_targets, result.candidates()
     served = result.status not in ("refused", "failed")
     tokens_in = [a.input_tokens for a in result.attempts if a.input_tokens is not None]
     tokens_out = [a.output_tokens for a in result.attempts if a.output_tokens is not None]
-    ttft = last.ttft_ms if last is not None and last.outcome == "answered" else None
+    ttft = answered[-1].ttft_ms if answered else None
     return {
         "request_id": result.request_id,
         "created_at": iso_of(created),

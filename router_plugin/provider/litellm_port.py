@@ -168,6 +168,8 @@ def request_kwargs(attempt: Attempt) -> tuple[dict[str, Any], str | None]:
         kwargs["stream_options"] = {**(kwargs.get("stream_options") or {}), "include_usage": True}
     import litellm
 
+    if attempt.fresh and litellm.cache is not None:
+        kwargs["cache"] = {**(kwargs.get("cache") or {}), "no-cache": True, "no-store": True}
     if litellm.num_retries:
         kwargs["retry_policy"] = _NO_RETRIES
     tools = kwargs["tools"] if "tools" in kwargs else None

@@ -235,6 +235,27 @@ def test_a_cascade_by_vote_is_stored_and_compared(tmp_path: Any) -> None:
         Router("s", models=models, rules=[rule(escalate_on=[checks.self_consistent()])], client=client)
 
 
+def test_samples_do_not_come_from_litellms_cache() -> None:
+    """An answer that is asked for again and comes from a cache would agree with itself."""
+    from litellm.caching.caching import Cache
+
+    words = iter(["4", "5", "6"])
+    with LoopbackProvider() as p:
+        p.model("cheap", lambda body: next(words))
+        p.model("dear", "from dear")
+        models = [
+            Deployment(f"openai/{n}", name=n, api_base=p.openai_base, api_key="k", **PRICE) for n in ("cheap", "dear")
+        ]
+        router = Router("r", models=models, rules=[BY_VOTE])
+        litellm.cache = Cache(type="local")
+        try:
+            answer = router.completion(messages=HI)
+        finally:
+            litellm.cache = None
+        assert answer.choices[0].message.content == "from dear"
+        assert p.calls("cheap") == 3
+
+
 def test_over_http_samples_are_real_requests_of_the_same_deployment() -> None:
     """Streamed in the event loop, and with tools: names and arguments are compared."""
     tools = [{"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}]

@@ -11,6 +11,7 @@ from toy import judged
 
 from router_plugin.errors import SpecError, TrainingError
 from router_plugin.learn import evaluate
+from router_plugin.learn.frontier.curve import frontier
 from router_plugin.learn.measure.mixes import area, cost_at, hull
 from router_plugin.learn.measure.pairs import apgr, cpt, recovered
 from router_plugin.learn.serving.foundation import Foundation, fit_foundation, foundation
@@ -95,6 +96,9 @@ def test_output_tokens_are_compared_with_the_mean() -> None:
         (np.full((100, 2), math.nan), SpecError),
         ({}, SpecError),
         ({"strong": [1.0]}, SpecError),
+        ({"strong": [1.0] * 100, "weak": [1.0]}, SpecError),
+        ([["a", "b"]] * 100, SpecError),
+        (object(), SpecError),
     ],
 )
 def test_predictions_of_the_wrong_shape_are_refused(told: Any, error: type[Exception]) -> None:
@@ -108,10 +112,32 @@ def test_rows_without_a_whole_prompt_cannot_be_counted() -> None:
         evaluate(np.ones((2, 2)), rows)
 
 
-@pytest.mark.parametrize("prices", [{"strong": (1.0,), "weak": (1.0,)}, {"strong": (-1.0, 1.0), "weak": (1.0, 1.0)}])
-def test_prices_are_checked(prices: Any) -> None:
-    with pytest.raises(SpecError, match="prices"):
-        evaluate(np.ones((100, 2)), pair(), prices)
+@pytest.mark.parametrize(
+    "price",
+    [(1.0,), (1.0, 2.0, 3.0), (-1.0, 1.0), (1.0, math.inf), (1.0, math.nan), ("1", "2"), "12", None, 3.0, (None, 1.0)],
+)
+def test_prices_are_checked(price: Any) -> None:
+    message = r"prices\['weak'\]: must be two numbers >= 0, \(input, output\) in USD per million tokens, got "
+    with pytest.raises(SpecError, match=message):
+        evaluate(np.ones((100, 2)), pair(), {"strong": (1.0, 2.0), "weak": price})
+    with pytest.raises(SpecError, match=message):
+        frontier(pair(), prices={"strong": (1.0, 2.0), "weak": price})
+
+
+@pytest.mark.parametrize("prices", [7, "cheap", [(1.0, 2.0)]])
+def test_a_price_list_that_is_none_is_refused(prices: Any) -> None:
+    for measure in (lambda: evaluate(np.ones((100, 2)), pair(), prices), lambda: frontier(pair(), prices=prices)):
+        with pytest.raises(SpecError, match=r"prices: must be {model"):
+            measure()
+
+
+def test_a_cost_that_is_none_is_refused_and_one_that_is_missing_is_not() -> None:
+    rows = [{**row, "cost_usd": {"strong": 0.1, "weak": 0.01}} for row in pair()]
+    rows[3]["cost_usd"]["weak"] = math.nan
+    assert evaluate(np.ones((100, 2)), rows).cost_range[1] == pytest.approx(0.1)
+    rows[3]["cost_usd"]["weak"] = "dear"
+    with pytest.raises(SpecError, match=r"rows\[3\]\.cost_usd\['weak'\]: must be a number >= 0, got 'dear'"):
+        evaluate(np.ones((100, 2)), rows)
 
 
 def test_the_foundation_that_ships_knows_hard_from_easy() -> None:

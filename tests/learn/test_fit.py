@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 from toy import MODELS, judged
 
+from router_plugin import Router
 from router_plugin.errors import SpecError, TrainingError
 from router_plugin.learn import Predictor, evaluate, fit
+from router_plugin.learn.outcomes.rows import read_rows
 
 SUM = "Solve the value of 12 * 7 + 12 for garden number 3."
 STORY = "Write a short story about the winter and the sailor and the bridge, told by somebody who was there (9)."
@@ -128,7 +130,7 @@ def test_a_thin_column_is_thin_and_not_zero() -> None:
         ([3], r"rows\[0\]: must be a dict"),
         ([{"scores": {"a": 1}}], r"rows\[0\].prompt: must be text or a list of messages"),
         ([{"prompt": "p"}], r"rows\[0\].scores: must be a dict"),
-        ([{"prompt": "p", "scores": {"a": math.nan}}], r"rows\[0\].scores\['a'\]: must lie in 0..1, got nan"),
+        ([{"prompt": "p", "scores": {"a": math.inf}}], r"rows\[0\].scores\['a'\]: must lie in 0..1, got inf"),
         ([{"prompt": "p", "scores": {"a": 1.01}}], "must lie in 0..1"),
         ([{"prompt": "p", "scores": {"a": "good"}}], "must lie in 0..1"),
         ([{"prompt": "p", "scores": {3: 1}}], "a model's name must be text"),
@@ -141,10 +143,37 @@ def test_malformed_rows_are_refused_by_name(rows: Any, message: str) -> None:
         fit(rows)
 
 
-@pytest.mark.parametrize("rows", [[], [{"prompt": "p", "scores": {}}], [{"prompt": "p", "scores": {"a": None}}]])
+@pytest.mark.parametrize("score", [None, math.nan, np.float32("nan"), " ", "nan"])
+def test_a_score_that_says_nothing_is_missing_and_never_a_zero(score: Any, caplog: pytest.LogCaptureFixture) -> None:
+    whole, thin = judged(60), judged(60)
+    for row in thin[:20]:
+        row["scores"]["adder"] = score
+    thin.append({"prompt": "nobody judged this", "scores": dict.fromkeys(thin[0]["scores"], score)})
+    table = read_rows(thin)
+    assert (len(table), table.left_out) == (len(read_rows(whole)), 1)
+    assert "1 of 61 prompts have no score" in caplog.text
+    for row in whole[:20]:
+        del row["scores"]["adder"]
+    told, same = fit(thin).predict([SUM]), fit(whole).predict([SUM])
+    assert (told.quality == same.quality).all()
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [],
+        [{"prompt": "p", "scores": {}}],
+        [{"prompt": "p", "scores": {"a": None}}],
+        [{"prompt": "p", "scores": {"a": math.nan}}],
+    ],
+)
 def test_no_scores_at_all_is_a_training_error(rows: Any) -> None:
-    with pytest.raises(TrainingError, match="no scores to learn from"):
-        fit(rows)
+    for measure in (fit, lambda given: evaluate({"a": [0.5]}, given)):
+        with pytest.raises(TrainingError, match="no scores to learn from"):
+            measure(rows)
+    router = Router("r", ["openai/a"])
+    with pytest.raises(TrainingError, match="no line has a prompt, a model and a score"):
+        router.fit(rows)
 
 
 @pytest.mark.parametrize("seed", [-1, 1.5, True, "1"])

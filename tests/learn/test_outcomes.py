@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from router_plugin import Client, Deployment, Router, RouteResult, SpecError
+from router_plugin import Client, Deployment, Router, RouteResult, SpecError, TrainingError
 from router_plugin.learn.outcomes.tables import read_outcomes
 from router_plugin.testing import FakeClock, Reply, ScriptedProvider
 
@@ -128,12 +128,11 @@ def test_the_history_with_feedback_and_content(tmp_path: Path, stored: bool) -> 
     [
         (5, "must be rows"),
         ({"prompt": "a"}, "must be rows"),
-        ([], "no line"),
         ([5], r"outcomes\[0\]"),
         ([{"prompt": "a", "model": "x", "scroe": 1}], r"no column 'score' \(did you mean 'scroe'"),
-        ([{"prompt": "a", "model": "x", "score": None}], "no line has"),
         ([{"prompt": "a", "model": "x", "score": 2}], r"outcomes\[0\]: score"),
-        ([{"prompt": "a", "model": "x", "score": "good"}], "score"),
+        ([{"prompt": "a", "model": "x", "score": "good"}], r"score: must lie in 0\.\.1, got 'good'"),
+        ([{"prompt": "a", "model": "x", "score": float("inf")}], r"outcomes\[0\]: score: must lie in 0\.\.1, got inf"),
         ([{"prompt": "a", "model": "", "score": 1}], "model"),
         ([{"prompt": 5, "model": "x", "score": 1}], "prompt"),
         ([{"prompt": "a", "model": "x", "score": 1, "tokens": -1}], "tokens"),
@@ -144,6 +143,16 @@ def test_the_history_with_feedback_and_content(tmp_path: Path, stored: bool) -> 
 def test_what_is_wrong_is_said(source: Any, words: str) -> None:
     with pytest.raises(SpecError, match=words):
         read_outcomes(source)
+
+
+@pytest.mark.parametrize("score", [None, float("nan"), "", "NaN"])
+def test_what_nobody_judged_is_left_out_and_counted(score: Any, caplog: pytest.LogCaptureFixture) -> None:
+    lines = [{"prompt": "a", "model": "x", "score": 1}, {"prompt": "b", "model": "x", "score": score}]
+    assert read_outcomes(lines) == [{"prompt": "a", "scores": {"x": 1.0}}]
+    assert "1 of 2 prompts have no score" in caplog.text
+    for source in ([], lines[1:]):
+        with pytest.raises(TrainingError, match="no line has a prompt, a model and a score"):
+            read_outcomes(source)
 
 
 @pytest.mark.parametrize(

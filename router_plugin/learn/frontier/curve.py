@@ -17,8 +17,9 @@ import numpy as np
 
 from ...errors import SpecError
 from ...spec.strings import RouterTag, Weights, parse_router_string
+from ..outcomes.figures import Prices
 from .points import Chosen, Point, Setting, Single, hull, intervals, oracle, point, thinned
-from .rows import Prices, read_outcomes
+from .rows import read_outcomes
 from .sweep import choose, choose_by_pay, dials, pays
 
 

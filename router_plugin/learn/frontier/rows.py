@@ -13,10 +13,10 @@ from ...decide.cost import EXPECTED_OUTPUT_TOKENS
 from ...decide.request import read_request
 from ...errors import SpecError, did_you_mean
 from ...redact import shown
+from ..outcomes.figures import Prices, fees, figure
 from ..outcomes.rows import Floats, Prompt
 
 TYPICAL = float(EXPECTED_OUTPUT_TOKENS)  # tokens of an answer of unknown length, as deciding takes them
-Prices = Mapping[str, Sequence[float]]  # model -> (input, output), USD per million tokens
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,11 +95,8 @@ def _names(rows: Sequence[Mapping[str, Any]], qualities: Any, models: Sequence[s
 
 
 def _score(row: Mapping[str, Any], at: int, name: str) -> float:
-    value = row["scores"].get(name)
-    number = math.nan if value is None else float(value)
-    if not (math.isnan(number) or 0.0 <= number <= 1.0):
-        raise SpecError(f"rows[{at}].scores[{shown(name)}]: must lie between 0 and 1, got {shown(value)}")
-    return number
+    found = figure(row["scores"].get(name), f"rows[{at}].scores[{shown(name)}]", 1.0)
+    return math.nan if found is None else found
 
 
 def _prompt(row: Mapping[str, Any], at: int) -> Prompt:
@@ -117,20 +114,15 @@ def _size(prompt: Prompt) -> float:
 
 def _per_token(names: tuple[str, ...], prices: Prices | None) -> Floats:
     """(input, output) of each model in nano-dollars per token."""
-    missing = [name for name in names if name not in (prices or {})]
+    found = fees(prices, names)
+    missing = [name for name in names if name not in found]
     if missing:
         some = ", ".join(shown(name) for name in missing[:8]) + (" …" if len(missing) > 8 else "")
         raise SpecError(
             "prices: give every model's USD per million tokens, {model: (input, output)}; "
             f"missing: {some} (models= leaves them out)"
         )
-    pairs = []
-    for name in names:
-        pair = tuple((prices or {})[name])
-        if len(pair) != 2 or not all(math.isfinite(price) and price >= 0 for price in pair):
-            raise SpecError(f"prices[{shown(name)}]: must be two numbers >= 0, (input, output), got {shown(pair)}")
-        pairs.append([float(price) * 1e3 for price in pair])
-    return np.array(pairs)
+    return np.array([found[name] for name in names]) * 1e3
 
 
 def _predicted(

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import SpecError
+from ...redact import shown
+from ..outcomes.figures import Prices, fees, figure
 from ..outcomes.rows import Floats, Table
 
 NAN = math.nan
-Prices = Mapping[str, Sequence[float]]
 
 
 def costs(
@@ -24,16 +24,14 @@ def costs(
 ) -> tuple[Floats | None, Floats | None]:
     """True and predicted costs in USD, prompts × models; None where nothing tells them.
 
-    Where the predictor tells no tokens, a model's mean cost over the rows stands for the prediction."""
-    given = [row.get("cost_usd") or {} for row in rows]
-    priced = np.array(
-        [[_number(g.get(model)) if isinstance(g, Mapping) else NAN for model in table.models] for g in given]
-    )
+    Where the predictor tells no tokens, a model's mean cost over the rows stands for the prediction.
+    Raises: SpecError for a cost or price that is none.
+    """
+    priced = np.array([[_cost(row, number, model) for model in table.models] for number, row in enumerate(rows)])
     guessed: Floats = np.full(priced.shape, NAN)
-    if prices is not None and all(model in prices for model in table.models):
-        fee = np.array([[_number(p) for p in prices[model]] for model in table.models])
-        if fee.shape != (len(table.models), 2) or not (fee >= 0).all():
-            raise SpecError("prices: must be {model: (input, output)} in USD per million tokens, each at least 0")
+    found = fees(prices, table.models)
+    if len(found) == len(table.models):
+        fee = np.array([found[model] for model in table.models])
         inputs = table.inputs[:, None] * fee[:, 0]
         priced = np.where(np.isfinite(priced), priced, (inputs + table.tokens * fee[:, 1]) / 1e6)
         guessed = (inputs + tokens * fee[:, 1]) / 1e6
@@ -42,11 +40,10 @@ def costs(
     return priced, np.where(np.isfinite(guessed), guessed, np.nanmean(priced, axis=0))
 
 
-def _number(value: Any) -> float:
-    try:
-        return float(value) if value is not None else NAN
-    except (TypeError, ValueError):
-        return NAN
+def _cost(row: Mapping[str, Any], number: int, model: str) -> float:
+    given = row.get("cost_usd")
+    found = figure(given.get(model), f"rows[{number}].cost_usd[{shown(model)}]") if isinstance(given, Mapping) else None
+    return NAN if found is None else found
 
 
 def ece(quality: Floats, truth: Floats) -> float:

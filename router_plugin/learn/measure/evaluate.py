@@ -16,8 +16,9 @@ import numpy as np
 
 from ...errors import SpecError, TrainingError
 from ...redact import shown
+from ..outcomes.figures import Prices
 from ..outcomes.rows import Floats, Table, read_rows
-from .calibration import NAN, Prices, costs, ece, token_errors
+from .calibration import NAN, costs, ece, token_errors
 from .mixes import area, choices, cost_at, height, hull
 from .pairs import apgr, apgr_interval, cpt, recovered
 
@@ -107,7 +108,19 @@ def evaluate(
 
 
 def _predictions(predictor: Any, table: Table) -> tuple[Floats, Floats, tuple[str, ...]]:
-    shape = table.scores.shape
+    try:
+        quality, tokens, models = _told(predictor, table)
+    except (TypeError, ValueError):  # NumPy's, for what is ragged or holds no numbers
+        quality, tokens, models = np.empty((0, 0)), np.empty((0, 0)), ()
+    if not models or quality.shape != (len(table), len(models)) or not np.isfinite(quality).all():
+        raise SpecError(
+            f"predictor: must give finite qualities of shape {table.scores.shape} for the rows' models, got "
+            f"{shown(predictor)}"
+        )
+    return quality, tokens, models
+
+
+def _told(predictor: Any, table: Table) -> tuple[Floats, Floats, tuple[str, ...]]:
     if hasattr(predictor, "predict"):
         models = tuple(model for model in predictor.models if model in table.models)
         at = [predictor.models.index(model) for model in models]
@@ -120,11 +133,8 @@ def _predictions(predictor: Any, table: Table) -> tuple[Floats, Floats, tuple[st
         )
         tokens = np.full(quality.shape, NAN)
     else:
-        quality, models, tokens = np.asarray(predictor, np.float64), table.models, np.full(shape, NAN)
-    if not models or quality.shape != (shape[0], len(models)) or not np.isfinite(quality).all():
-        raise SpecError(
-            f"predictor: must give finite qualities of shape {shape} for the rows' models, got {shown(predictor)}"
-        )
+        quality, models = np.asarray(predictor, np.float64), table.models
+        tokens = np.full(table.scores.shape, NAN)
     return quality, tokens, models
 
 

@@ -1,14 +1,16 @@
 """Judged rows, checked and laid out as a table of prompts × models.
 
 Rule: what is malformed is refused with the row, the field and what would be right; what is merely thin or odd is kept.
-A score that is None or absent is missing, not 0. The same prompt twice is one prompt with its mean score. Prompts
-that differ only in digits, case or punctuation share a *group*, which no split ever divides (templates and duplicates
-would leak).
+A score that is None, NaN or absent is missing, not 0; a prompt without any score says nothing, and is left out where
+prompts are joined (how many: ``Table.left_out``, and a warning). The same prompt twice is one prompt with its mean
+score. Prompts that differ only in digits, case or punctuation share a *group*, which no split ever divides (templates
+and duplicates would leak).
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,7 +22,9 @@ from numpy.typing import NDArray
 
 from ...errors import SpecError, TrainingError
 from ...redact import shown
+from .figures import figure
 
+log = logging.getLogger("router_plugin")
 Floats = NDArray[np.float64]
 Prompt = str | Sequence[Any]
 _NOISE = re.compile(r"[\W_]+")
@@ -39,6 +43,7 @@ class Table:
     tasks: NDArray[np.str_]
     groups: NDArray[np.int64]
     merged: int = 0
+    left_out: int = 0
 
     def __len__(self) -> int:
         return len(self.prompts)
@@ -85,7 +90,12 @@ def read_rows(rows: Iterable[Mapping[str, Any]], *, merge: bool = True) -> Table
         models.update(dict.fromkeys(scores))
     if not merged or not models:
         raise TrainingError(f"no scores to learn from: {len(merged)} prompts, {len(models)} models with a score")
-    return _table(list(merged.values()), tuple(sorted(models)))
+    told = [entry for entry in merged.values() if entry.scores or not merge]
+    table = _table(told, tuple(sorted(models)))
+    table.left_out = len(merged) - len(told)
+    if table.left_out:
+        log.warning("%d of %d prompts have no score of any model and are left out", table.left_out, len(merged))
+    return table
 
 
 def _check(row: Any, number: int) -> tuple[Prompt, dict[str, float]]:
@@ -108,15 +118,9 @@ def _numbers(given: Any, number: int, field: str, most: float) -> dict[str, floa
     for model, value in given.items():
         if not isinstance(model, str) or not model:
             raise SpecError(f"rows[{number}].{field}: a model's name must be text, got {shown(model)}")
-        if value is None:
-            continue
-        try:
-            figure = float(value)
-        except (TypeError, ValueError, OverflowError):
-            figure = math.nan
-        if not 0.0 <= figure <= most:
-            raise SpecError(f"rows[{number}].{field}[{shown(model)}]: must lie in 0..{most:g}, got {shown(value)}")
-        out[model] = figure
+        found = figure(value, f"rows[{number}].{field}[{shown(model)}]", most)
+        if found is not None:
+            out[model] = found
     return out
 
 

@@ -2,22 +2,26 @@
 
 A table has a line for each answer: ``prompt`` (text, or messages), ``model``, ``score`` in 0..1, and where known
 ``task``, ``input_tokens``, ``output_tokens`` (or ``tokens``), ``cost_usd`` (or ``cost``), ``latency_ms`` (or
-``latency``, seconds). Lines of one prompt become one row; several scores of one model their mean; a score that is empty
-is missing. Lines in the shape of ``fit``'s own rows (``scores`` by model) may stand among them, and so may records of
-requests: they count where they carry feedback and their content was kept (``log_content``).
+``latency``, seconds). Lines of one prompt become one row; several scores of one model their mean; a score that is
+empty, None or NaN is missing; a prompt without any is left out, and counted in a warning. Lines in the shape of
+``fit``'s own rows (``scores`` by model) may stand among them, and so may records of requests: they count where they
+carry feedback and their content was kept (``log_content``).
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ...errors import SpecError, did_you_mean
+from ...errors import SpecError, TrainingError, did_you_mean
 from ...redact import shown
+from .figures import figure
 from .files import lines
 
+log = logging.getLogger("router_plugin")
 _COLUMNS = {"tokens": "output_tokens", "cost": "cost_usd"}
 _BY_MODEL = ("scores", "output_tokens", "cost_usd", "latency_ms")
 
@@ -26,7 +30,8 @@ def read_outcomes(source: Any) -> list[Mapping[str, Any]]:
     """Rows ``{"prompt", "scores": {model: 0..1}, …}`` of a file (``.jsonl``, ``.csv``, ``.parquet``), of mappings, or
     of a data frame.
 
-    Raises: SpecError naming the line, the column and what would be right; OSError where a file cannot be read.
+    Raises: SpecError naming the line, the column and what would be right; TrainingError where no line has a score;
+    OSError where a file cannot be read.
     """
     rows: dict[str, _Row] = {}
     for where, line in lines(source):
@@ -35,7 +40,9 @@ def read_outcomes(source: Any) -> list[Mapping[str, Any]]:
             rows.setdefault(key, _Row(prompt, more.get("task"), line.get("id"))).add(model, score, more)
     found: list[Mapping[str, Any]] = [row.made() for row in rows.values() if row.scores]
     if not found:
-        raise SpecError("outcomes: no line has a prompt, a model and a score")
+        raise TrainingError("outcomes: no line has a prompt, a model and a score")
+    if len(found) < len(rows):
+        log.warning("%d of %d prompts have no score of any model and are left out", len(rows) - len(found), len(rows))
     return found
 
 
@@ -128,28 +135,12 @@ def _model(value: Any, where: str) -> str:
     return value.strip()
 
 
-def _number(value: Any) -> float | None:
-    """A number; None where nothing is said, NaN where it is none."""
-    if value is None or (isinstance(value, str) and not value.strip()):
-        return None
-    try:
-        found = float(value)
-    except (TypeError, ValueError, OverflowError):
-        return math.nan
-    return None if isinstance(value, float) and math.isnan(value) else found  # a data frame's way to say nothing
-
-
 def _score(value: Any, where: str) -> float | None:
-    found = _number(value)
-    if found is not None and not 0.0 <= found <= 1.0:
-        raise SpecError(f"{where}: score: must lie between 0 and 1, got {shown(value)}")
-    return found
+    return figure(value, f"{where}: score", 1.0)
 
 
 def _figure(value: Any, where: str, name: str) -> float | None:
-    found = None if isinstance(value, Mapping) else _number(value)
-    if found is not None and not 0.0 <= found < 1e12:
-        raise SpecError(f"{where}: {name}: must be a number >= 0, got {shown(value)}")
+    found = None if isinstance(value, Mapping) else figure(value, f"{where}: {name}", 1e12)
     return int(found) if found is not None and name.endswith("tokens") else found
 
 

@@ -87,7 +87,7 @@ def test_parquet_without_a_reader_names_the_extra(tmp_path: Path, monkeypatch: p
 
 
 def test_parquet_by_either_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    table = SimpleNamespace(to_pylist=lambda: LINES)
+    table = SimpleNamespace(to_pylist=lambda maps_as_pydicts: LINES)
     monkeypatch.setitem(sys.modules, "pyarrow", SimpleNamespace(parquet=SimpleNamespace(read_table=lambda path: table)))
     assert read_outcomes(tmp_path / "o.parquet") == ROWS
     monkeypatch.setitem(sys.modules, "pyarrow", None)
@@ -95,6 +95,29 @@ def test_parquet_by_either_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     frame = SimpleNamespace(to_dict=lambda how: nan, columns=())
     monkeypatch.setitem(sys.modules, "pandas", SimpleNamespace(read_parquet=lambda path: frame))
     assert read_outcomes(tmp_path / "o.parquet") == read_outcomes(frame) == ROWS
+
+
+def test_parquet_for_real(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    file = tmp_path / "o.parquet"
+    talk = [{"role": "system", "content": "s"}, {"role": "user", "content": "u"}]
+    for lines, rows in (
+        (LINES, ROWS),
+        ([{"messages": talk, "model": "x", "score": 1}], [{"prompt": talk, "scores": {"x": 1.0}}]),
+        ([{"prompt": "a", "scores": {"x": 1.0, "y": None}}], [{"prompt": "a", "scores": {"x": 1.0}}]),
+    ):
+        columns = dict.fromkeys(name for line in lines for name in line)
+        parquet.write_table(pyarrow.table({name: [line.get(name) for line in lines] for name in columns}), file)
+        assert read_outcomes(file) == rows
+    scores = pyarrow.array([[("x", 1.0), ("y", None)]], pyarrow.map_(pyarrow.string(), pyarrow.float64()))
+    parquet.write_table(pyarrow.table({"prompt": ["a"], "scores": scores}), file)
+    assert read_outcomes(file) == [{"prompt": "a", "scores": {"x": 1.0}}]
+    file.write_bytes(file.read_bytes()[:-20])
+    with pytest.raises(SpecError, match=r"o\.parquet: is no Parquet"):
+        read_outcomes(file)
+    with pytest.raises(FileNotFoundError):
+        read_outcomes(tmp_path / "none.parquet")
 
 
 @pytest.mark.parametrize("stored", [True, False])

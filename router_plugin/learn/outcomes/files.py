@@ -71,15 +71,25 @@ def _csv(path: Path) -> Iterator[Line]:
 
 def _parquet(path: Path) -> Iterator[Line]:
     try:
-        from pyarrow import parquet  # type: ignore[import-not-found, unused-ignore]
-
-        found = parquet.read_table(path).to_pylist()
+        found = _parquet_rows(path)
     except ImportError:
-        try:
-            import pandas  # type: ignore[import-not-found, import-untyped, unused-ignore]
-
-            found = pandas.read_parquet(path).to_dict("records")
-        except ImportError:
-            raise SpecError(f"{path.name}: {_PARQUET}") from None
+        raise SpecError(f"{path.name}: {_PARQUET}") from None
+    except (FileNotFoundError, PermissionError, IsADirectoryError):
+        raise
+    except (ValueError, OSError) as error:  # pyarrow's, of a file that is damaged or another one
+        raise SpecError(f"{path.name}: is no Parquet: {shown(str(error))}") from None
     for number, line in enumerate(found, 1):
         yield f"{path.name}: row {number}", line
+
+
+def _parquet_rows(path: Path) -> list[Mapping[str, Any]]:
+    rows: list[Mapping[str, Any]]
+    try:
+        from pyarrow import parquet  # type: ignore[import-not-found, unused-ignore]
+    except ImportError:
+        import pandas  # type: ignore[import-not-found, import-untyped, unused-ignore]
+
+        rows = pandas.read_parquet(path).to_dict("records")
+    else:
+        rows = parquet.read_table(path).to_pylist(maps_as_pydicts="strict")
+    return rows

@@ -12,10 +12,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...errors import BudgetExceededError
+from ...redact import shown
 from . import quoting
 from .asking import OF_THE_MODEL, TRANSIENT, Ask, cost_of, kind_of, said
 from .judgement import Judgement, missing
-from .quoting import at_path, fence_for, is_number, last_number, last_object, quoted, without_quotes
+from .quoting import at_path, fence_for, last_number, last_object, quoted, same_claim, score_in, without_quotes
 from .specs import ALIASES, PLACES, Pairwise, RubricJudgeSpec, score_regex
 
 MOST_TOKENS = 2_048  # of a judge's answer: models that reason need more than the score
@@ -124,32 +125,26 @@ class RubricJudge:
     def _read(self, text: str, answer: str, cost: float) -> Judgement:
         """The last well-formed score of the judge's own words, on the scale."""
         spec, reason, echo = self.spec, None, False
+        value: Any = None
         if self._regex is not None:
             found = list(self._regex.finditer(text[-quoting.MOST :]))
-            score = _float(found[-1][1]) if found else None
+            value = found[-1][1] if found else None
         elif (last := last_object(text, self._path)) is not None:
-            score = float(last[0]) if is_number(last[0]) else None
-            reason = last[1].get("reason")
-            echo = any(claim == last[1] for claim in quoting.claims(answer, self._path))
+            value, reason = last[0], last[1].get("reason")
+            echo = any(same_claim(claim, last[1]) for claim in quoting.claims(answer, self._path))
         else:
-            score = last_number(text)
-            echo = any(claim == score for claim in quoting.claims(answer, self._path))
+            value = last_number(text)
+            echo = any(claim == value for claim in quoting.claims(answer, self._path))
+        score = score_in(value, spec.max_score)
         if score is None:
-            return missing("the judge's answer holds no score", text[-200:], cost)
+            why = "" if value is None else f": {shown(value)} is no number on the scale that ends at {spec.max_score:g}"
+            return missing(f"the judge's answer holds no score{why}", text[-200:], cost)
         if echo:
             return missing("the judge only repeated a score that stands in the answer itself", score, cost)
         if not spec.min_score <= score <= spec.max_score:
             return missing(f"{score:g} is not on the scale {spec.min_score:g} to {spec.max_score:g}", score, cost)
         normal = (score - spec.min_score) / (spec.max_score - spec.min_score)
         return Judgement(normal, score, reason[:1_000] if isinstance(reason, str) else None, cost)
-
-
-def _float(text: str | None) -> float | None:
-    try:
-        value = float(text or "")
-    except ValueError:
-        return None
-    return value if is_number(value) else None
 
 
 class PairwiseJudge:

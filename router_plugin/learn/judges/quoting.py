@@ -20,9 +20,14 @@ from typing import Any
 MOST = 20_000  # characters of each quoted text
 _LONGEST_ANSWER = 20_000  # of a judge: its end is read
 _MOST_OBJECTS = 400
+_LONGEST_SCORE = 100  # characters of one written as text
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]")
 _NUMBER_LINE = re.compile(
     r"[\s*_`#>]*(?:(?:final\s+)?score\s*[:=]\s*)?[*_`\s]*([+-]?\d{1,9}(?:\.\d{1,9})?)[\s*_`.]*\Z", re.I
+)
+_SCORE = re.compile(
+    r"\s*([+-]?(?:[0-9]{1,9}(?:\.[0-9]{0,9})?|\.[0-9]{1,9})(?:e[+-]?[0-9]{1,2})?)\s*(?:/\s*([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*)?",
+    re.I,
 )
 _DECODER: json.JSONDecoder
 
@@ -116,6 +121,33 @@ def is_number(value: Any) -> bool:
     return (
         isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e15 and math.isfinite(value)
     )
+
+
+def score_in(value: Any, most: float) -> float | None:
+    """A score: a number, or text that is one and nothing else (``7.5``, ``8/10`` on a scale that ends at 10)."""
+    if isinstance(value, str):
+        found = _SCORE.fullmatch(value) if len(value) <= _LONGEST_SCORE else None
+        if found is None or (found[2] is not None and float(found[2]) != most):
+            return None
+        value = float(found[1])
+    return float(value) if is_number(value) else None
+
+
+def same_claim(one: Any, other: Any) -> bool:
+    """Whether two values say the same, be their numbers written as numbers or as text."""
+    try:
+        return _same(one, other)
+    except RecursionError:  # nobody nests a score so deep but to hide it
+        return True
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return one.keys() == other.keys() and all(_same(value, other[key]) for key, value in one.items())
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_same, one, other))
+    numbers = score_in(one, math.nan), score_in(other, math.nan)
+    return one == other or (numbers[0] is not None and numbers[0] == numbers[1])
 
 
 def last_object(text: str, path: Sequence[str]) -> tuple[Any, dict[str, Any]] | None:

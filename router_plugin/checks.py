@@ -134,6 +134,9 @@ class Judged:
         name = getattr(judge, "__name__", type(judge).__name__)
         self.__name__ = self.__qualname__ = f"judged({name})"
 
+    def __repr__(self) -> str:
+        return self.__name__
+
     def __call__(self, response: Any, kwargs: Mapping[str, Any]) -> str | None:
         return self.why_not(response, kwargs, None)
 

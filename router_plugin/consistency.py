@@ -25,6 +25,9 @@ class SelfConsistent:
         self.needed = max(1, math.ceil(round((agree - 0.005) * samples, 9)))
         self.__name__ = self.__qualname__ = f"self_consistent({samples}, {agree:g})"
 
+    def __repr__(self) -> str:
+        return self.__name__
+
     def __call__(self, response: Any) -> Any:
         return self.form(response, {})
 

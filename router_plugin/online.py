@@ -166,6 +166,37 @@ def foundation() -> Scorer | None:
         return None
 
 
+def check_artefact(path: Any, folder: Path | None) -> None:
+    """Whether a router can be told to use the artefact at a path.
+
+    Raises: SpecError where that leads elsewhere, or nothing lies there.
+    """
+    if not isinstance(path, str) or path == FOUNDATION:
+        return  # what is no path at all, the spec refuses
+    try:
+        place = _place(path, folder)
+        there = place.exists() if folder is not None else (place / "manifest.json").exists()
+    except OSError:
+        there = False
+    if not there:
+        where = "the working directory" if folder is None else "the store's folder"
+        raise SpecError(
+            f"artefact: there is none at {shown(path)}; must be the path, relative to {where}, of what save() of a "
+            "predictor has written"
+        )
+
+
+def _place(path: str, folder: Path | None) -> Path:
+    place = Path(path) if folder is None else folder / path
+    try:
+        found, home = place.resolve(), None if folder is None else folder.resolve()
+    except ValueError:  # a null byte
+        raise SpecError(f"artefact: must be the path of an artefact, got {shown(path)}") from None
+    if home is not None and (found == home or not found.is_relative_to(home)):
+        raise SpecError(f"artefact: must lie below the store's folder, got {shown(path)}")
+    return place
+
+
 def load_predictor(path: str, folder: Path | None) -> Scorer:
     """The trained predictor in a file or folder, or the one that comes with the package (``foundation``). That of a
     stored router lies below the store's own folder.
@@ -175,9 +206,7 @@ def load_predictor(path: str, folder: Path | None) -> Scorer:
     if path == FOUNDATION:
         guessing: Scorer = import_module("router_plugin.learn.serving.guessing").Guessing()
         return guessing
-    place = Path(path) if folder is None else (folder / path)
-    if folder is not None and not place.resolve().is_relative_to(folder.resolve()):
-        raise SpecError(f"artefact: must lie below the store's folder, got {shown(path)}")
+    place = _place(path, folder)
     # By name: nothing here depends on learn/, which calls run without.
     loaded: Scorer = import_module("router_plugin.learn.serving.predictor").Predictor.load(place)
     return loaded

@@ -19,7 +19,7 @@ from .errors import NoCandidateError, ResourceNotFoundError, SpecError, VersionC
 from .explain import explain
 from .history import History
 from .layers import Asking, Layer, under
-from .online import scorer_of
+from .online import check_artefact, scorer_of
 from .provider.litellm_port import LitellmProvider
 from .provider.port import CataloguedProvider
 from .records import Candidate
@@ -315,6 +315,8 @@ class Router:
         """
         if rules is not None:
             changes["rules"] = rules
+        if "artefact" in changes:
+            check_artefact(changes["artefact"], self._home.folder)
         with self._home.lock:
             active = self._active()
             if not self._home.latest:

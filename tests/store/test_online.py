@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,63 @@ def test_a_missing_artefact_is_warned_about_once_and_the_router_serves(
 def test_an_artefact_elsewhere_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="below the store's folder"):
         load_predictor("../../etc", tmp_path / "store")
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("../..", "must lie below the store's folder, got '../..'"),
+        ("/etc", "must lie below the store's folder"),
+        ("artefacts/../../x", "must lie below the store's folder"),
+        (".", "must lie below the store's folder"),
+        ("link", "must lie below the store's folder"),
+        ("artefacts/gone", "there is none at 'artefacts/gone'; must be the path, relative to the store's folder"),
+        ("x" * 5_000, "there is none at"),
+        ("a\0b", "must be the path of an artefact"),
+        (7, "artefact"),
+    ],
+)
+def test_an_artefact_that_cannot_be_is_refused_when_it_is_named(tmp_path: Path, path: Any, words: str) -> None:
+    home = tmp_path / "store"
+    router = Router("r", ["openai/a"], client=Client(home))
+    (home / "link").symlink_to(tmp_path)
+    with pytest.raises(SpecError, match=re.escape(words)):
+        router.update(artefact=path)
+    with pytest.raises(SpecError):
+        router._client.routers.update_router("r", {"artefact": path})  # type: ignore[union-attr]
+    assert router.version == 1
+    alone = Router("r", ["openai/a"])
+    with pytest.raises(SpecError, match="artefact"):
+        alone.update(artefact=path)
+    assert alone.version == 1
+
+
+def test_an_artefact_that_is_there_is_taken_and_its_damage_survived(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    from router_plugin.learn import fit
+
+    rows = [{"prompt": f"question {n}", "scores": {"openai/a": n % 2, "openai/b": 1 - n % 2}} for n in range(20)]
+    clock = FakeClock()
+    models = ["openai/a", "openai/b"]
+    router = Router("r", models, client=Client(tmp_path), clock=clock, provider=ScriptedProvider(clock))
+    fit(rows).save(tmp_path / "mine")
+    router.update(artefact="mine")
+    assert router._active().predictor is not None
+    for file in (tmp_path / "mine").iterdir():
+        file.write_bytes(b"damaged")
+    router.update(description="the path stays, whatever has become of it")
+    router.update(artefact="mine")
+    assert router.completion(messages=HI)
+    assert "goes on without its trained predictor" in caplog.text
+    router.update(artefact="foundation")
+    assert router.route({"prompt": "hi"}).guessed
+    router.update(artefact=None)
+    assert router._active().predictor is None
+    fit(rows).save(tmp_path / "elsewhere" / "mine")
+    alone = Router("s", models)
+    alone.update(artefact=str(tmp_path / "elsewhere" / "mine"))
+    assert alone._active().predictor is not None
 
 
 class Unsure:

@@ -144,8 +144,8 @@ def test_wrong_numbers_are_told(folder: Path, change: Any, message: str) -> None
 @pytest.mark.parametrize(
     ("facts", "message"),
     [
-        ({"schema": 2}, "schema 2"),
-        ({"schema": "1"}, "schema '1'"),
+        ({"schema": 1}, "schema 1"),
+        ({"schema": "2"}, "schema '2'"),
         ({"features": 99}, "features 99"),
         ({"kind": "other"}, "is 'other'"),
         ({"models": ["a"]}, "quality_basis is"),

@@ -16,7 +16,7 @@ from router_plugin.learn.prompts.features import analyse
 from router_plugin.learn.prompts.reading import HEAD, TAIL
 from router_plugin.records import Request
 
-SUM = "Solve the value of 12 * 7 + 12."
+SUM = "Solve the value of 12 * 7 + 12 for garden number 3."
 
 
 @pytest.fixture(scope="module")

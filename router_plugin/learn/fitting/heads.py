@@ -7,23 +7,24 @@ each direction a non-negative combination of their out-of-fold predictions is fi
 explains about 2 % of the variance": on 50 prompts little is believed, on 5,000 what the data say. Since all are linear,
 the combination is one vector of weights and serving costs the same whatever won.
 Then the gate: the same combination is judged on clusters left out of training as wholes. A slope of truth on
-prediction is fitted for each direction to both kinds of predictions together and multiplies every prediction when
-serving. (Slopes that fall with a prompt's familiarity were tried: three measures of it bought nothing on tasks never
-seen, and cost order in domain. Familiarity widens the incumbent's margin instead, see incumbent.py.)
+prediction is fitted for each direction to both kinds of predictions together and multiplies the weights. (Slopes that
+fall with a prompt's familiarity were tried: they cost order in domain. Novelty widens the incumbent's margin
+instead, see incumbent.py.)
 Theory: stacking (Wolpert 1992; Breiman 1996, non-negative); calibration slope (Cox 1958).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..prompts.space import MEASURES
-from .incumbent import hold, margins
+from .curve import bent
+from .incumbent import hold
 from .linear import Array, Design, Ints, apply, ridge
+from .novelty import odds
 from .targets import Floats, Targets
 
 PENALTIES = (2.0, 8.0, 32.0, 128.0)
@@ -109,54 +110,52 @@ def gate(predicted: Floats, truth: Floats, prior: float, trust: float) -> float:
     return float((predicted @ truth + trust * noise * prior) / (predicted @ predicted + trust * noise))
 
 
-def opened(gates: Floats, familiar: NDArray[np.floating]) -> Floats:
-    """How far a prediction is believed, 0..1: prompts × directions."""
-    slope = np.asarray(familiar, np.float64) @ gates.T
-    return np.asarray(np.minimum(np.maximum(slope, 0.0), 1.0))
-
-
 @dataclass(slots=True)
 class Head:
-    """A fitted predictor of one table: mean + gate · (features @ weights) @ basisᵀ. ``signal`` and ``noise`` are the
-    variances of the directions as predicted and of the models around their means."""
+    """A fitted predictor of one table: mean + (features @ weights) @ basisᵀ, then the incumbent's margin and the curve.
+
+    ``signal`` and ``noise`` are the variances of the directions as predicted and of the models around their means;
+    ``novelty``, ``margin`` and ``curve`` are those of novelty.py, incumbent.py and curve.py. The gates are in the
+    weights."""
 
     mean: Floats
     basis: Floats
     weights: Array
-    gates: Floats
     signal: Floats
     noise: Floats
     seen: Ints
-    margin: Floats = field(default_factory=lambda: np.array([0.0, 0.0, 1.0]))  # the incumbent's, see incumbent.py
+    novelty: Floats
+    margin: float = 0.0
+    curve: Floats | None = None
 
     @classmethod
     def flat(cls, targets: Targets, features: int) -> Head:
         """A head that knows the means alone."""
         k = targets.basis.shape[1]
-        zeros = np.zeros((k, MEASURES))
         weights = np.zeros((features, k), np.float32)
-        return cls(targets.mean, targets.basis, weights, zeros, np.zeros(k), targets.noise, targets.seen)
+        return cls(targets.mean, targets.basis, weights, np.zeros(k), targets.noise, targets.seen, np.zeros(MEASURES))
 
-    def parts(self, design: Design, familiar: NDArray[np.floating]) -> tuple[Floats, Floats]:
-        """The gated directions, and the gates."""
-        slope = opened(self.gates, familiar)
-        return apply(design, self.weights) * slope, slope
-
-    def predict(self, design: Design, familiar: NDArray[np.floating]) -> tuple[Floats, Floats]:
+    def predict(self, design: Design, familiar: Floats) -> tuple[Floats, Floats]:
         """Values and their standard deviations, prompts × models."""
-        parts, slope = self.parts(design, familiar)
-        return self.settled(self.mean + parts @ self.basis.T, np.asarray(familiar, np.float64)), self.spread(slope)
+        return self.settled(self.mean + apply(design, self.weights) @ self.basis.T, odds(self.novelty, familiar))
 
-    def settled(self, values: Floats, familiar: Floats) -> Floats:
+    def settled(self, values: Floats, new: Floats) -> tuple[Floats, Floats]:
+        """What is said in the end of predictions for prompts that are new by these odds (models last)."""
+        values, unsure = self.held(values, new), self._spread(new)
+        if self.curve is not None:  # an expectation within 0..1 varies no more than this
+            values = bent(values, self.curve)
+            unsure = np.minimum(unsure, np.sqrt(np.maximum(values * (1.0 - values), 1e-6)))
+        return values, unsure
+
+    def held(self, values: Floats, new: Floats) -> Floats:
         """Predictions with the incumbent's margin."""
-        if not self.margin[:2].any():
-            return values
-        return hold(values, int(self.mean.argmax()), margins(self.margin, familiar[..., 2]))
+        return hold(values, self.mean, self.margin, new) if self.margin else values
 
-    def spread(self, slope: Floats) -> Floats:
+    def _spread(self, new: Floats) -> Floats:
         """The standard deviation of the expectation: as much signal as was found is taken to be missed, twice as much
-        behind a closed gate; a model that few prompts know may differ from all others as much as they do among
+        where the prompt is new; a model that few prompts know may differ from all others as much as they do among
         themselves; and its mean has an error of its own. At most 0.5."""
         usual = float(np.add.reduce(self.signal)) / len(self.mean) * PRIOR / (PRIOR + self.seen)
-        unsure = (self.signal * (2.0 - slope)) @ (self.basis.T**2) + usual + self.noise / (self.seen + 1.0)
+        missed = (self.basis**2) @ self.signal
+        unsure = missed * (1.0 + new / (1.0 + new))[..., None] + usual + self.noise / (self.seen + 1.0)
         return np.asarray(np.minimum(np.sqrt(unsure), 0.5))

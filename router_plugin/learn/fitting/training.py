@@ -13,9 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..prompts.space import MEASURES, Analysed, Space
-from .heads import CV_STEPS, FEW, FEW_PENALTIES, PENALTIES, Head, Problem, candidates, combine, gate, opened
-from .incumbent import Judged, margin_for
+from .curve import curve_of
+from .heads import CV_STEPS, FEW, FEW_PENALTIES, PENALTIES, Head, Problem, candidates, combine, gate
+from .incumbent import Judged, spread_for
 from .linear import Array, Design, Ints, apply
+from .novelty import fit_novelty, odds
 from .targets import Floats, Targets
 
 WORK, FEWEST = 32_000, 20  # prompts × directions that cross-validation reads
@@ -71,7 +73,7 @@ def held_out(data: Data, parts: Floats, hands: Ints, penalties: Sequence[float])
 
 
 def fit_head(data: Data, targets: Targets, design: Design, seed: int, note: Note, bounded: bool = True) -> Head:
-    """The head of one table of targets; ``bounded``: qualities, where the incumbent gets its margin."""
+    """The head of one table of targets; ``bounded``: qualities, with the incumbent's margin and a curve."""
     flat = Head.flat(targets, design.width + design.dense.shape[1])
     if len(np.unique(data.groups)) < FEWEST or not targets.parts.any():
         return flat
@@ -87,14 +89,16 @@ def fit_head(data: Data, targets: Targets, design: Design, seed: int, note: Note
     note("clusters left out")
     outside = _left_out(sample, parts, mixing, random, penalties)
     gates = _gates(inside, outside)
-    margin = np.array([0.0, 0.0, 1.0])
-    if len(targets.mean) > 2 and bounded:  # of two, order is all
-        both = (inside.values(gates, targets), outside.values(gates, targets))
-        margin = margin_for(*both, int(targets.mean.argmax()))
     note("final weights")
-    weights = _rounded(_final(Problem(design, targets.parts, data.tasks, penalties), mixing))
+    weights = _rounded(_final(Problem(design, targets.parts, data.tasks, penalties), mixing * gates))
     signal = inside.predicted.var(axis=0)
-    return Head(targets.mean, targets.basis, weights, gates, signal, targets.noise, targets.seen, margin)
+    novelty = fit_novelty(inside.familiar, outside.familiar)
+    head = Head(targets.mean, targets.basis, weights, signal, targets.noise, targets.seen, novelty)
+    if len(targets.mean) > 2 and bounded:  # of two, order is all
+        known, new = inside.values(gates, targets), outside.values(gates, targets)
+        head.margin = spread_for(known, new, int(targets.mean.argmax()))
+        head.curve = curve_of(head.held(known[0], odds(novelty, inside.familiar)), known[1])
+    return head
 
 
 @dataclass(slots=True)
@@ -106,10 +110,9 @@ class Held:
     familiar: Floats
 
     def values(self, gates: Floats, targets: Targets) -> Judged:
-        """Predicted and true values of all models, and nearness."""
-        said = self.predicted * opened(gates, self.familiar)
+        """Predicted and true values of all models."""
         back = targets.basis.T
-        return targets.mean + said @ back, targets.mean + self.truth @ back, self.familiar[:, 2]
+        return targets.mean + (self.predicted * gates) @ back, targets.mean + self.truth @ back
 
 
 def _final(problem: Problem, mixing: Floats) -> Array:
@@ -128,15 +131,13 @@ def _left_out(
 
 
 def _gates(inside: Held, outside: Held) -> Floats:
-    """A gate for each direction, leaning on what all of them have in common."""
+    """A gate for each direction, 0..1, leaning on what all of them have in common."""
     predicted = np.concatenate([inside.predicted, outside.predicted])
     truth = np.concatenate([inside.truth, outside.truth])
-    k = predicted.shape[1]
     scale = np.sqrt(truth.var(axis=0)) + 1e-12
     pooled = gate((predicted / scale).ravel(), (truth / scale).ravel(), 1.0, 1.0)
-    out = np.zeros((k, MEASURES))
-    out[:, 0] = [gate(predicted[:, j], truth[:, j], pooled, TRUST) for j in range(k)]
-    return out
+    found = [gate(predicted[:, j], truth[:, j], pooled, TRUST) for j in range(predicted.shape[1])]
+    return np.clip(found, 0.0, 1.0)
 
 
 def _rounded(weights: Array) -> Array:

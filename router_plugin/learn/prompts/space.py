@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..fitting.linear import Array, Design, Ints
+from ..fitting.linear import Array, Design, Ints, apply, ridge
 from .features import BITS, NAMES, Buckets, analyse
 
 SCALE = 0.05
@@ -24,7 +24,8 @@ CAP = 4.0
 _FEWEST = 2
 _MOST_WORDS = 60_000
 KINDS = 16
-MEASURES = 3  # of familiarity
+MEASURES = 4  # of familiarity
+_TELLING, _TELLING_STEPS = 1.0, 12  # penalty and steps of telling kinds apart
 
 
 @dataclass(slots=True)
@@ -61,14 +62,16 @@ class Space:
     scale: Array
     limit: Array
     where: NDArray[np.int32]
-    centres: Array  # words × kinds of prompts, see settle
+    kinds: Array  # features × kinds of prompts, see settle
+    shares: Array
 
     @classmethod
     def make(cls, buckets: Ints, weights: Array, unknown: float, centre: Array, scale: Array, limit: Array) -> Space:
         """A space with its lookup from bucket to column (−1: unknown)."""
         where = np.full(1 << BITS, -1, np.int32)
         where[buckets] = np.arange(len(buckets))
-        return cls(buckets, weights, unknown, centre, scale, limit, where, np.zeros((len(buckets), 0), np.float32))
+        nothing = np.zeros((len(buckets) + len(centre), 0), np.float32)
+        return cls(buckets, weights, unknown, centre, scale, limit, where, nothing, np.zeros(0, np.float32))
 
     @classmethod
     def learn(cls, seen: Analysed) -> Space:
@@ -104,27 +107,33 @@ class Space:
         return np.minimum(np.maximum((figures - self.centre) * self.scale, -self.limit), self.limit).astype(np.float32)
 
     def settle(self, design: Design, labels: Ints) -> None:
-        """Take the mean directions of the kinds of training prompts (the ``KINDS`` largest) as what is familiar."""
+        """Learn to tell the kinds of training prompts apart: the ``KINDS`` largest, and all others together."""
         sizes = np.bincount(labels)
         largest = np.sort(np.argsort(-sizes, kind="stable")[:KINDS])
         member = (labels[:, None] == largest[sizes[largest] > 0]).astype(np.float32)
-        sums = design.products()[1] @ member
-        length = np.sqrt((sums * sums).sum(axis=0))
-        self.centres = (sums / np.maximum(length, 1e-9)).astype(np.float16).astype(np.float32)
+        if len(others := member.sum(axis=1, keepdims=True)) and not others.all():
+            member = np.hstack([member, 1.0 - others]).astype(np.float32)
+        self.shares = member.mean(axis=0)
+        penalty = np.full(member.shape[1], _TELLING, np.float32)
+        found = ridge(design, member - self.shares, penalty, _TELLING_STEPS)
+        self.kinds = found.astype(np.float16).astype(np.float32)
 
-    def familiarity(self, columns: Ints, values: Array, known: float) -> tuple[float, float, float]:
-        """(1, the share of a prompt that is known, its cosine to the nearest kind of training prompts)."""
-        near = float((values @ self.centres[columns]).max()) if self.centres.shape[1] else 0.0
-        return 1.0, known, near
+    def nearest(self, scores: Array) -> NDArray[np.floating]:
+        """How surely prompts are of one of the kinds: the largest score, at least 0 (kinds last)."""
+        return np.asarray((scores + self.shares).max(axis=-1, initial=0.0))
 
-    def rows(self, seen: Analysed) -> tuple[Design, Array]:
+    def familiar(self, known: Any, nearest: Any, dense: Array) -> NDArray[np.float64]:
+        """The measures of novelty.py, last axis: 1, the share known, how surely of a kind, how far the surface lies."""
+        far = np.sqrt((dense * dense).sum(axis=-1))
+        return np.stack([np.ones_like(far), known, nearest, far], axis=-1).astype(np.float64)
+
+    def rows(self, seen: Analysed) -> tuple[Design, NDArray[np.float64]]:
         """The design of many prompts, and their familiarity."""
         parts = [self.words(buckets) for buckets in seen.buckets]
         starts = np.concatenate(([0], np.cumsum([len(p[0]) for p in parts]))).astype(np.int64)
         columns = np.concatenate([*(p[0] for p in parts), np.zeros(0, np.int64)]).astype(np.int64)
         values = np.concatenate([*(p[1] for p in parts), np.zeros(0, np.float32)]).astype(np.float32)
         dense = self.dense(np.hstack([seen.surface, seen.embedded]))
-        return Design(starts, columns, values, dense, len(self.buckets)), self._familiar(parts)
-
-    def _familiar(self, parts: Sequence[tuple[Ints, Array, float]]) -> Array:
-        return np.array([self.familiarity(*part) for part in parts], np.float32).reshape(len(parts), MEASURES)
+        design = Design(starts, columns, values, dense, len(self.buckets))
+        known = np.array([p[2] for p in parts])
+        return design, self.familiar(known, self.nearest(apply(design, self.kinds)), dense)

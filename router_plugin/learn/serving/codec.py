@@ -29,7 +29,8 @@ def space_arrays(space: Space) -> Arrays:
         "centre": space.centre.astype(np.float32),
         "scale": space.scale.astype(np.float32),
         "limit": space.limit.astype(np.float32),
-        "centres": space.centres.astype(np.float16),
+        "kinds": space.kinds.astype(np.float16),
+        "kind_shares": space.shares.astype(np.float32),
     }
 
 
@@ -41,12 +42,12 @@ def head_arrays(name: str, head: Head) -> Arrays:
         f"{name}_weights": (head.weights / top).astype(np.float16),
         f"{name}_mean": head.mean,
         f"{name}_basis": head.basis,
-        f"{name}_gates": head.gates,
         f"{name}_signal": head.signal,
         f"{name}_noise": head.noise,
         f"{name}_seen": head.seen.astype(np.int64),
-        f"{name}_margin": head.margin,
-    }
+        f"{name}_novelty": head.novelty,
+        f"{name}_margin": np.array([head.margin]),
+    } | ({} if head.curve is None else {f"{name}_curve": head.curve})
 
 
 def write_parts(
@@ -111,7 +112,8 @@ def read_space(arrays: Arrays, what: str) -> Space:
     centre = take(arrays, "centre", (-1,), "f", what)
     scale, limit = (take(arrays, name, (len(centre),), "f", what) for name in ("scale", "limit"))
     space = Space.make(buckets, weights, float(take(arrays, "unknown", (1,), "f", what)[0]), centre, scale, limit)
-    space.centres = take(arrays, "centres", (len(buckets), -1), "f", what).astype(np.float32)
+    space.kinds = take(arrays, "kinds", (len(buckets) + len(centre), -1), "f", what).astype(np.float32)
+    space.shares = take(arrays, "kind_shares", (space.kinds.shape[1],), "f", what)
     return space
 
 
@@ -122,14 +124,15 @@ def read_head(name: str, arrays: Arrays, models: int, features: int, what: str) 
     top = take(arrays, f"{name}_top", (rank,), "f", what)
     weights = take(arrays, f"{name}_weights", (features, rank), "f", what).astype(np.float32) * top
     mean, noise = (take(arrays, f"{name}_{part}", (models,), "f", what) for part in ("mean", "noise"))
-    gates, signal = (
-        take(arrays, f"{name}_gates", (rank, MEASURES), "f", what),
-        take(arrays, f"{name}_signal", (rank,), "f", what),
-    )
+    signal = take(arrays, f"{name}_signal", (rank,), "f", what)
     seen = take(arrays, f"{name}_seen", (models,), "i", what)
     if (noise < 0).any() or (signal < 0).any() or (seen < 0).any():
         raise TrainingError(f"{what}: {name} has a negative variance or count")
-    margin = take(arrays, f"{name}_margin", (3,), "f", what)
-    if not ((margin >= 0.0) & (margin <= 1.0)).all():
+    novelty = take(arrays, f"{name}_novelty", (MEASURES,), "f", what)
+    margin = float(take(arrays, f"{name}_margin", (1,), "f", what)[0])
+    if not 0.0 <= margin <= 1.0:
         raise TrainingError(f"{what}: {name}_margin is not within 0..1")
-    return Head(mean, basis, weights, gates, signal, noise, seen, margin)
+    curve = take(arrays, f"{name}_curve", (2, -1), "f", what) if f"{name}_curve" in arrays else None
+    if curve is not None and (curve.shape[1] < 2 or (np.diff(curve) < 0.0).any()):
+        raise TrainingError(f"{what}: {name}_curve must rise")
+    return Head(mean, basis, weights, signal, noise, seen, novelty, margin, curve)

@@ -1,8 +1,8 @@
 """A fitted predictor: quality (with its uncertainty) and output tokens of every model for a prompt; a router's scorer.
 
-Rule: a prompt is featurised once, its few directions are summed from the weights of its known words, gated by how
-familiar it is, and spread to all models by one small product. Nothing here draws random numbers, calls a network
-(unless an encoder was given) or changes after it was made, so one predictor serves all threads.
+Rule: a prompt is featurised once, its few directions are summed from the weights of its known words and its surface,
+and spread to all models by one small product. Nothing here draws random numbers, calls a network (unless an encoder was
+given) or changes after it was made, so one predictor serves all threads.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from ...errors import SpecError, TrainingError
 from ...records import Request
 from ...redact import shown
 from ...snapshot import Score
-from ..fitting.heads import Head, opened
+from ..fitting.heads import Head
+from ..fitting.novelty import odds
 from ..outcomes.rows import Floats, Prompt
 from ..prompts.encoder import CachedEncoder, Encoder
 from ..prompts.features import NAMES, analyse, spelling
@@ -58,13 +59,11 @@ class Predictor:
         self._column = _names(self.models)
         blocks = [quality.weights] if length is None else [quality.weights, length.weights]
         weights = np.hstack(blocks)
-        width, self._known = len(space.buckets), space.centres.shape[1] > 0
-        self._all = weights.shape[1]
-        self._words = np.ascontiguousarray(np.hstack([weights[:width], space.centres]))  # one look-up serves both
-        self._dense = np.ascontiguousarray(weights[width:])
+        width, self._all = len(space.buckets), weights.shape[1]
+        weights = np.hstack([weights, space.kinds])  # one look-up serves both
+        self._words, self._dense = weights[:width].copy(), weights[width:].copy()
         self._rank = quality.basis.shape[1]
         self._spread = quality.basis.T.copy()
-        self._gates = quality.gates if length is None else np.vstack((quality.gates, length.gates))
         self._no_tokens: list[float | None] = [None] * len(self.models)
         self._untold = [] if length is None else np.flatnonzero(length.seen == 0).tolist()
         self._asked: dict[tuple[str, ...], list[int | None]] = {}
@@ -94,14 +93,13 @@ class Predictor:
         """The router's question (``snapshot.Scorer``): one request, all models; None for a model it does not know.
 
         A model is known by the name that it was judged under, or by that without its provider ("openai/gpt-4o")."""
-        parts, slope, familiar = self._one(request.messages)
+        parts, new = self._one(request.messages)
         rank, head = self._rank, self.quality
-        told = head.settled(head.mean + (parts[:rank] * slope[:rank]) @ self._spread, familiar)
-        quality = np.minimum(np.maximum(told, 0.0), 1.0).tolist()
-        std = head.spread(slope[:rank]).tolist()
+        told, unsure = head.settled(head.mean + parts[:rank] @ self._spread, new)
+        quality, std = np.minimum(np.maximum(told, 0.0), 1.0).tolist(), unsure.tolist()
         tokens: list[float | None] = self._no_tokens
         if self.length is not None:
-            tokens = _tokens(self.length.mean + self.length.basis @ (parts[rank:] * slope[rank:])).tolist()
+            tokens = _tokens(self.length.mean + self.length.basis @ parts[rank:]).tolist()
             for at in self._untold:
                 tokens[at] = None
         return [None if at is None else Score(quality[at], tokens[at], std[at]) for at in self._columns(tuple(models))]
@@ -119,16 +117,15 @@ class Predictor:
     def explain(self, prompt: Prompt, model: str, most: int = 10) -> list[tuple[str, float]]:
         """What moved a model's predicted quality away from its mean, largest first: (feature, contribution).
 
-        Words are told by their text; contributions are after the gate and before clipping to 0..1.
+        Words are told by their text; the two last steps (margin, calibration) are told as such.
         Raises: SpecError for a model that this predictor does not know.
         """
         at = self._columns((model,))[0]
         if at is None:
             raise SpecError(f"model: must be one of {', '.join(self.models[:20])}, got {shown(model)}")
         buckets, surface = analyse(prompt)
-        columns, values, known = self.space.words(buckets)
-        row = self.quality.basis[at]
-        along = opened(self.quality.gates, np.array(self.space.familiarity(columns, values, known))) * row
+        columns, values, _ = self.space.words(buckets)
+        along = self.quality.basis[at]
         spelt = _spelling(prompt)
         found: dict[str, float] = {}
         for column, value in zip(columns, values[:, None] * self.quality.weights[columns] @ along, strict=True):
@@ -141,9 +138,11 @@ class Predictor:
         for i, value in enumerate(added):
             name = NAMES[i] if i < len(NAMES) else "embedding"
             found[name] = found.get(name, 0.0) + float(value)
-        parts, slope, familiar = self._one(prompt)
-        told = self.quality.mean + self.quality.basis @ (parts * slope)[: self._rank]
-        found["margin of the best single model"] = float(self.quality.settled(told, familiar)[at] - told[at])
+        parts, new = self._one(prompt)
+        told = self.quality.mean + self.quality.basis @ parts[: self._rank]
+        held = self.quality.held(told, new)
+        found["margin of the best single model"] = float(held[at] - told[at])
+        found["calibration"] = float(self.quality.settled(told, new)[0][at] - held[at])
         return sorted(((k, v) for k, v in found.items() if v), key=lambda pair: (-abs(pair[1]), pair[0]))[:most]
 
     def save(self, path: str | Path) -> None:
@@ -172,17 +171,15 @@ class Predictor:
     def _embed(self, prompts: Sequence[Prompt]) -> Floats | None:
         return None if self.encoder is None else self.encoder.encode([read_prompt(p).text for p in prompts])
 
-    def _one(self, prompt: Prompt) -> tuple[Floats, Floats, Floats]:
-        """All directions of one prompt, their gates, its familiarity; the same figures as ``predict`` works out."""
+    def _one(self, prompt: Prompt) -> tuple[Floats, Floats]:
+        """All directions of one prompt, and the odds that it is new; the same figures as ``predict`` works out."""
         buckets, surface = analyse(prompt)
         columns, values, known = self.space.words(buckets)
         embedded = self._embed([prompt])
-        figures = surface if embedded is None else np.concatenate((surface, embedded[0]))
-        found = values @ self._words[columns]
-        parts = found[: self._all] + self.space.dense(figures) @ self._dense
-        near = float(found[self._all :].max()) if self._known else 0.0
-        familiar = np.array((1.0, known, near))
-        return parts.astype(np.float64), opened(self._gates, familiar), familiar
+        dense = self.space.dense(surface if embedded is None else np.concatenate((surface, embedded[0])))
+        found = values @ self._words[columns] + dense @ self._dense
+        familiar = self.space.familiar(known, self.space.nearest(found[self._all :]), dense)
+        return found[: self._all].astype(np.float64), odds(self.quality.novelty, familiar)
 
 
 def _tokens(logs: Floats) -> Floats:

@@ -1,0 +1,101 @@
+"""Prompts of a kind that nobody has seen: the best model on the whole keeps its place; known kinds still gain."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import numpy as np
+import pytest
+
+from router_plugin.learn import fit
+from router_plugin.learn.fitting.curve import bent, curve_of
+from router_plugin.learn.fitting.incumbent import hold, spread_for
+from router_plugin.learn.fitting.novelty import fit_novelty, odds
+
+KINDS = {
+    "law": ("Under the statute, may the {} tenant recover damages from the {} landlord in court?", (0.6, 0.9, 0.1)),
+    "chemistry": ("Balance the reaction of {} acid with {} oxide and name the salt.", (0.7, 0.1, 0.9)),
+    "code": ("def merge_{}(left, right): # returns {} sorted items, what is missing?", (0.6, 0.2, 0.9)),
+    "verse": ("Write four rhymed lines about a {} moon above the {} sea.", (0.7, 0.9, 0.2)),
+    "travel": ("Which train goes from {} to the {} valley in winter?", (0.6, 0.95, 0.3)),
+    "sums": ("Compute {} times {} plus the square root of nine.", (0.8, 0.2, 0.3)),
+}
+WORDS = ["amber", "quiet", "northern", "sulphur", "iron", "seven", "old", "green", "third", "silver", "upper", "cold"]
+
+
+def table(n: int, kinds: list[str], seed: int = 0) -> list[dict[str, Any]]:
+    draw, rows = random.Random(seed), []
+    for i in range(n):
+        kind = draw.choice(kinds)
+        text, skill = KINDS[kind]
+        prompt = text.format(*draw.sample(WORDS, 2)) + f" ({i})"
+        scores = {m: float(draw.random() < s) for m, s in zip(("even", "left", "right"), skill, strict=True)}
+        rows.append({"task": kind, "prompt": prompt, "scores": scores})
+    return rows
+
+
+@pytest.mark.parametrize("unseen", ["sums", "code", "verse"])
+def test_a_kind_left_out_is_no_worse_than_the_best_single_model_and_known_kinds_gain(unseen: str) -> None:
+    known = [kind for kind in KINDS if kind != unseen]
+    predictor = fit(table(600, known))
+    best = predictor.models[int(predictor.quality.mean.argmax())]
+    for kinds, least in ((known, 0.05), ([unseen], -0.02)):
+        test = table(300, kinds, seed=1)
+        quality = predictor.predict([row["prompt"] for row in test]).quality
+        chosen = [predictor.models[at] for at in quality.argmax(axis=1)]
+        gains = [row["scores"][model] - row["scores"][best] for row, model in zip(test, chosen, strict=True)]
+        assert np.mean(gains) >= least
+
+
+def test_the_margin_keeps_the_order_of_the_others_and_changes_no_figure_by_more_than_its_lead() -> None:
+    draw = np.random.default_rng(0)
+    quality, mean = draw.random((200, 5)), np.array([0.5, 0.6, 0.4, 0.55, 0.3])
+    held = hold(quality, mean, 0.2, np.full(200, 1.0))
+    others = [0, 2, 3, 4]
+    assert (quality[:, others].argsort(axis=1) == held[:, others].argsort(axis=1)).all()
+    assert (held[:, 1] == quality[:, 1]).all()
+    assert (held <= quality + 1e-12).all()
+    assert (quality - held <= np.maximum(quality - quality[:, 1:2], 0.0) + 0.1 + 1e-12).all()
+    far = hold(quality, mean, 0.2, np.full(200, 20.0))
+    assert (far.argmax(axis=1) == 1).mean() > 0.99
+    assert np.abs(far - mean).max() < 0.3
+    near = hold(quality, mean, 0.2, np.full(200, 1e-6))
+    assert np.allclose(near, quality, atol=1e-5)
+
+
+def test_there_is_no_margin_where_kinds_left_out_gain_as_well() -> None:
+    truth = np.tile(np.eye(3), (40, 1))
+    assert spread_for((truth, truth), (truth, truth), 0) == 0.0
+    assert spread_for((truth, truth), (truth[:, ::-1], truth), 0) > 0.0
+    assert spread_for((truth[:, :2], truth[:, :2]), (truth[:, ::-1], truth), 0) == 0.0
+
+
+def test_novelty_tells_kinds_left_out_and_says_even_odds_where_it_knows_nothing() -> None:
+    draw = np.random.default_rng(1)
+    inside = np.column_stack(
+        [np.ones(300), draw.uniform(0.8, 1.0, 300), draw.uniform(0.5, 1.0, 300), np.full(300, 0.3)]
+    )
+    outside = np.column_stack([np.ones(90), draw.uniform(0.2, 0.6, 90), draw.uniform(0.0, 0.4, 90), np.full(90, 0.4)])
+    weights = fit_novelty(inside, outside)
+    assert np.median(odds(weights, inside)) < 0.2
+    assert np.median(odds(weights, outside)) > 5.0
+    assert odds(weights, outside).max() <= 20.0
+    assert (odds(fit_novelty(inside, outside[:0]), inside) == 1.0).all()
+
+
+def test_the_curve_rises_bends_what_is_bent_and_stays_straight_for_few() -> None:
+    draw = np.random.default_rng(2)
+    true = draw.random((3_000, 3))
+    curve = curve_of(0.25 + 0.5 * true, (draw.random(true.shape) < true).astype(float))
+    assert (np.diff(curve) >= 0.0).all()
+    assert np.abs(bent(0.25 + 0.5 * true, curve) - true).mean() < 0.04
+    few = draw.random((5, 3))
+    assert np.allclose(bent(few, curve_of(few, 1.0 - few)), few)
+
+
+def test_no_band_is_wider_than_an_expectation_can_vary() -> None:
+    predictor = fit(table(400, list(KINDS)))
+    told = predictor.predict([row["prompt"] for row in table(200, list(KINDS), seed=3)])
+    assert (told.quality_std <= np.sqrt(np.maximum(told.quality * (1 - told.quality), 1e-6)) + 1e-9).all()
+    assert (told.quality_std > 0).all()

@@ -68,7 +68,8 @@ def _fit(table: Table, seen: Any, seed: int, note: Note, encoder: CachedEncoder 
         targets = split(np.log1p(table.tokens), LENGTH_RANK)
         length = fit_head(data, targets, design, seed, note, bounded=False)
         length.seen = np.isfinite(table.tokens).sum(axis=0)
-    return Predictor(table.models, space, quality, length, encoder, {"prompts": len(table), "left_out": table.left_out, "seed": seed})
+    about = {"prompts": len(table), "left_out": table.left_out, "seed": seed}
+    return Predictor(table.models, space, quality, length, encoder, about)
 
 
 def _tasks(table: Table) -> Ints | None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+import re
 import time
 from typing import Any
 
@@ -12,7 +15,7 @@ from toy import judged
 from router_plugin import Deployment, Router
 from router_plugin.errors import SpecError, TrainingError
 from router_plugin.learn import Predictor, fit
-from router_plugin.learn.prompts.features import analyse
+from router_plugin.learn.prompts.features import NAMES, analyse
 from router_plugin.learn.prompts.reading import HEAD, TAIL
 from router_plugin.records import Request
 
@@ -102,6 +105,70 @@ def test_head_and_tail_of_a_long_prompt_are_read() -> None:
     words = set(analyse(text)[0].tolist())
     assert {int(analyse(w)[0][0]) for w in ("walrus", "penguin")} <= words
     assert len(analyse("word " * HEAD)[0]) <= HEAD + TAIL
+
+
+def plain_features(text: str) -> tuple[set[int], dict[str, float]]:
+    """Version 1 of the features, worked out word by word."""
+    base, whole = 0x9E3779B97F4A7C15 | 1, (1 << 64) - 1
+
+    def bucket(hashed: int) -> int:
+        for _ in range(2):
+            hashed = (hashed ^ hashed >> 32) * 0xD6E8FEB86659FD93 & whole
+        return hashed >> 46
+
+    def hashed(word: bytes) -> int:
+        return sum((48 if 48 <= byte < 58 else byte) * base**i for i, byte in enumerate(word)) & whole
+
+    raw = text.encode("utf-8", "replace")
+    words = re.findall(rb"[A-Za-z0-9\x80-\xff]+", text.lower().encode("utf-8", "replace"))
+    lone = [hashed(word) for word in words]
+    stems = [hashed(word[:5]) + 0xE7037ED1A0B428DB & whole for word in words if len(word) > 5]
+    pairs = [a * 0xA0761D6478BD642F + b & whole for a, b in itertools.pairwise(lone)]
+    lines = [len(line) + 1 for line in raw.split(b"\n")]
+    return {bucket(one) for one in (*lone, *stems, *pairs)}, {
+        "length": math.log1p(len(text)),
+        "words": math.log1p(len(words) or 1),
+        "capitals": len(re.findall(rb"[A-Z]", raw)) / (len(raw) + 1),
+        "long words": sum(len(word) > 8 for word in words) / (len(words) or 1),
+        "variety": len({bucket(one) for one in lone}) / (len(words) or 1),
+        "lines": math.log1p(len(lines)),
+        "longest line": math.log1p(max(lines)),
+        "last line": math.log1p(lines[-1]),
+        "line spread": math.log1p(float(np.std(lines))),
+        "word length": sum(map(len, words)) / (len(words) or 1),
+        "character '?'": math.log1p(raw.count(b"?")),
+    }
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        " ",
+        "\n",
+        "a",
+        "7",
+        "abcde",
+        "Abcdef!",
+        "\n\n",
+        "\ttabs\tand\n\nbreaks\n",
+        "What is 12 * 345? Explain, isn't it?",
+        "Ünïcödé ΣΊΣΥΦΟΣ 日本語 🙂 K",
+        "lone \ud83d surrogate",
+        "def f(x):\n    return [x ** 2 for _ in range(10)]\n" * 20,
+    ],
+)
+def test_the_features_are_those_of_their_rule(text: str) -> None:
+    buckets, surface = analyse(text)
+    expected, figures = plain_features(text)
+    assert buckets.tolist() == sorted(expected)
+    told = dict(zip(NAMES, surface.tolist(), strict=True))
+    assert {name: told[name] for name in figures} == pytest.approx(figures, abs=1e-12)
+    assert np.isfinite(surface).all()
+
+
+def test_letters_that_grow_when_lower_cased_do_not_stop_the_reading() -> None:
+    assert len(analyse("İ " * 100 + "a b c d")[0]) > 4
 
 
 def test_a_long_prompt_takes_no_longer(predictor: Predictor) -> None:

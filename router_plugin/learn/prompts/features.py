@@ -1,9 +1,9 @@
 """What a prompt looks like: hashed words and word pairs, and about fifty figures of its surface.
 
 Rule: the text is lower-cased and cut to its head and tail, its UTF-8 bytes are classed by a table of 256, and each word
-(a run of letters, digits read as 0) gets a polynomial hash out of one running sum: with ``P[i] = Σ byte·B^i`` the word
-from s to e has ``(P[e] − P[s])·B^−s`` modulo 2⁶⁴. Words, pairs of neighbours and the stems of long words become indices
-of 18 bits. No loop over characters or words runs in Python, so the time is flat in the length.
+(a run of letters and digits, digits read as 0) gets a polynomial hash out of one running sum: with ``P[i] = Σ
+byte·B^i`` the word from s to e has ``(P[e] − P[s])·B^−s`` modulo 2⁶⁴. Words, pairs of neighbours and the stems of long
+words become indices of 18 bits. No loop over characters or words runs in Python, so the time is flat in the length.
 Theory: the hashing trick (Weinberger et al. 2009); rolling hashes (Karp and Rabin 1987).
 The hash must never change: trained weights depend on it (``FEATURES`` is written into every artefact).
 """
@@ -26,18 +26,17 @@ _MOST_BYTES = 16_384
 
 Floats = NDArray[np.float64]
 Buckets = NDArray[np.int64]
+Places = NDArray[np.int64]
+Hashes = NDArray[np.uint64]
 
 
-def _table() -> NDArray[np.uint8]:
-    table = np.zeros(256, np.uint8)
-    table[[*range(65, 91), *range(97, 123), *range(128, 256)]] = 1
-    table[48:58] = 2
-    return table
-
-
-_CLASS = _table()
-_FOLD = np.arange(256, dtype=np.uint64)
-_FOLD[48:58] = 48
+_LETTERS = (*range(65, 91), *range(97, 123), *range(128, 256))
+# What a byte counts in a word's hash, 0 where it is part of none. Capitals count as small letters, so that ASCII need
+# not be lower-cased.
+_CODES = bytes(
+    48 if 48 <= byte < 58 else 0 if byte not in _LETTERS else byte + 32 if byte < 91 else byte for byte in range(256)
+)
+_AFTER = b" " * 6  # a stem of five bytes may be asked for at the last word
 _B = 0x9E3779B97F4A7C15 | 1
 _MIX = np.uint64(0xD6E8FEB86659FD93)
 _PAIR = np.uint64(0xA0761D6478BD642F)
@@ -47,42 +46,55 @@ _HALF, _SHIFT = np.uint64(32), np.uint64(64 - BITS)
 
 def _powers(base: int) -> NDArray[np.uint64]:
     power, out = 1, []
-    for _ in range(_MOST_BYTES + 1):
+    for _ in range(_MOST_BYTES + 1 + len(_AFTER)):
         out.append(power)
         power = power * base & 0xFFFFFFFFFFFFFFFF
     return np.array(out, np.uint64)
 
 
-_UP, _DOWN = _powers(_B), _powers(pow(_B, -1, 1 << 64))
+_UP, _DOWN = _powers(_B), _powers(pow(_B, -1, 1 << 64))[1:].copy()
 
 
-def _spots(codes: NDArray[np.uint64], starts: NDArray[np.int64], ends: NDArray[np.int64]) -> NDArray[np.uint64]:
-    """The hashes of the words (starts[i], ends[i]), then of their stems of five bytes."""
-    running = np.zeros(len(codes) + 1, np.uint64)
-    np.cumsum(codes * _UP[: len(codes)], out=running[1:])
-    base, down = running[starts], _DOWN[starts]
-    words = (running[ends] - base) * down
-    long = ends - starts > 5
-    stems = (running[starts[long] + 5] - base[long]) * down[long] + _STEM
-    return np.concatenate((words, stems, words[:-1] * _PAIR + words[1:]))
+def _low(text: str, raw: bytes) -> bytes:
+    """The bytes that words are read from: lower-cased, where the tables do not see to it."""
+    return raw if text.isascii() else text.lower().encode("utf-8", "replace")[:_MOST_BYTES]
 
 
-def _runs(low: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Where words start and end (the last byte is no word's)."""
-    inside = np.zeros(len(low) + 1, np.int8)
-    inside[1:] = _CLASS[low] != 0
-    edges = np.flatnonzero(inside[1:] != inside[:-1])
-    return edges[0::2], edges[1::2]
+def _hashed(low: bytes) -> tuple[Places, Places, Hashes]:
+    """Where words start and end, and their hashes, then those of the stems of long ones, then those of pairs.
+
+    A blank is put in front, so that the sums before a word's first and at its last byte lie where it starts and ends.
+    """
+    codes = np.frombuffer((b" " + low + _AFTER).translate(_CODES), np.uint8)
+    inside = codes != 0
+    edges = (inside[1:] != inside[:-1]).nonzero()[0]
+    starts, ends = edges[0::2], edges[1::2]
+    running = np.add.accumulate(codes * _UP[: len(codes)])
+    both = np.empty((2, len(starts)), np.int64)
+    both[0] = ends
+    np.add(starts, 5, both[1])
+    words, stems = (running[both] - running[starts]) * _DOWN[starts]
+    stems = stems[ends > both[1]]
+    stems += _STEM
+    pairs = words[:-1] * _PAIR
+    pairs += words[1:]
+    return starts, ends, np.concatenate((words, stems, pairs))
 
 
-def _bucket(hashes: NDArray[np.uint64]) -> Buckets:
-    mixed = (hashes ^ (hashes >> _HALF)) * _MIX
-    return np.asarray((mixed ^ (mixed >> _HALF)) * _MIX >> _SHIFT).astype(np.int64)
+def _bucket(hashes: Hashes) -> NDArray[np.int32]:
+    """The indices of hashes, which are used up."""
+    hashes ^= hashes >> _HALF
+    hashes *= _MIX
+    hashes ^= hashes >> _HALF
+    hashes *= _MIX
+    found: NDArray[np.int32] = (hashes >> _SHIFT).astype(np.int32)  # half the width sorts in a third of the time
+    return found
 
 
 def _one(word: str) -> int:
-    raw = np.frombuffer(word.encode(), np.uint8)
-    return int(_bucket(_spots(_FOLD[raw], np.array([0]), np.array([len(raw)])))[0])
+    """The bucket of what stands in markers.py, all of it as one word ("isn't", read as two, is therefore never met)."""
+    whole = sum(byte * pow(_B, i, 1 << 64) for i, byte in enumerate(word.encode())) % (1 << 64)
+    return int(_bucket(np.array([whole], np.uint64))[0])
 
 
 _GROUPS = len(MARKERS)
@@ -121,14 +133,15 @@ NAMES: tuple[str, ...] = (
 
 
 def _kinds() -> Floats:
-    """Which byte counts as letter, digit, non-ASCII, punctuation, space, capital."""
-    kinds = np.zeros((256, 6))
-    kinds[:128, 0] = _CLASS[:128] == 1
-    kinds[48:58, 1] = 1.0
-    kinds[128:, 2] = 1.0
-    kinds[32, 4] = 1.0
-    kinds[65:91, 5] = 1.0
-    kinds[:, 3] = kinds[:, [0, 1, 2, 4]].sum(axis=1) == 0
+    """Which byte counts as letter, digit, non-ASCII, punctuation, space, capital; then which is which character."""
+    kinds = np.zeros((6 + len(_CHARS), 256))
+    kinds[0, [*range(65, 91), *range(97, 123)]] = 1.0
+    kinds[1, 48:58] = 1.0
+    kinds[2, 128:] = 1.0
+    kinds[4, 32] = 1.0
+    kinds[5, 65:91] = 1.0
+    kinds[3] = kinds[[0, 1, 2, 4]].sum(axis=0) == 0
+    kinds[range(6, len(kinds)), list(_CHARS.encode())] = 1.0
     return kinds
 
 
@@ -138,61 +151,69 @@ _KINDS = _kinds()
 def analyse(prompt: str | Sequence[Any]) -> tuple[Buckets, Floats]:
     """A prompt's buckets (sorted, each once) and its surface figures (in the order of ``NAMES``)."""
     read = read_prompt(prompt)
-    raw = np.frombuffer(read.text.encode("utf-8", "replace")[:_MOST_BYTES] + b" ", np.uint8)
-    low = np.frombuffer(read.text.lower().encode("utf-8", "replace")[:_MOST_BYTES] + b" ", np.uint8)
-    starts, ends = _runs(low)
-    buckets = _bucket(_spots(_FOLD[low], starts, ends))
-    surface = _surface(read, raw, low, starts, ends, buckets[: len(starts)])
+    raw = read.text.encode("utf-8", "replace")[:_MOST_BYTES]
+    starts, ends, hashes = _hashed(_low(read.text, raw))
+    buckets = _bucket(hashes)
+    surface = _surface(read, np.frombuffer(raw + b" ", np.uint8), starts, ends, buckets[: len(starts)])
     buckets.sort()
-    fresh = np.ones(len(buckets), bool)
-    fresh[1:] = buckets[1:] != buckets[:-1]
-    return buckets[fresh], surface
+    return buckets[_fresh(buckets)].astype(np.int64), surface
 
 
-def _surface(
-    read: Text,
-    raw: NDArray[np.uint8],
-    low: NDArray[np.uint8],
-    starts: NDArray[np.int64],
-    ends: NDArray[np.int64],
-    words: Buckets,
-) -> Floats:
-    counts = np.bincount(raw, minlength=256).astype(np.float64)
-    size, n = float(len(raw)), float(len(starts)) or 1.0
+def _fresh(ordered: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """Which of sorted numbers are not the one before."""
+    fresh = np.empty(len(ordered), bool)
+    fresh[:1] = True
+    np.not_equal(ordered[1:], ordered[:-1], fresh[1:])
+    return fresh
+
+
+def _surface(read: Text, raw: NDArray[np.uint8], starts: Places, ends: Places, words: NDArray[np.int32]) -> Floats:
+    """The figures: counts go through ln(1 + x), shares stay as they are."""
+    size, n = len(raw), float(len(starts)) or 1.0
+    kinds = _KINDS @ np.bincount(raw, minlength=256)
     lengths = ends - starts
-    share = counts @ _KINDS / size
-    breaks = np.flatnonzero(raw == 10)
-    lines = np.empty(len(breaks) + 1)
-    lines[:-1], lines[-1] = breaks, len(raw) - 1
-    lines[1:] -= breaks
-    lines[0] += 1.0
-    mean = float(lines.sum()) / len(lines)
-    spread = max(0.0, float(lines @ lines) / len(lines) - mean * mean) ** 0.5
-    long = float(np.count_nonzero(lengths > 8))
-    figures = float(np.count_nonzero(raw[starts] < 58))
-    ordered = np.sort(words)
-    variety = np.count_nonzero(ordered[1:] != ordered[:-1]) + (len(words) > 0)
     out = np.empty(len(NAMES))
-    out[:2] = read.length, n
-    out[2:8] = share
-    out[8:12] = float(lengths.sum()) / n, long / n, figures / n, variety / n
-    out[12:22] = (len(lines), mean, lines.max(), lines[0], lines[-1], spread,
-                  read.turns, read.system, read.other, max(0, read.length - HEAD - TAIL))  # fmt: skip
-    out[22 : 22 + len(_CHARS)] = counts[_CHAR_CODES]
+    out[:12] = 0.0
+    out[0], out[1] = read.length, n
+    out[12:22] = (*_lines(raw, int(kinds[6])), read.turns, read.system, read.other, max(0, read.length - HEAD - TAIL))
+    out[22 : 22 + len(_CHARS)] = kinds[6:]
     out[22 + len(_CHARS) :] = np.bincount(_MARK[words], minlength=_GROUPS + 1)[:_GROUPS]
-    out[:2] = np.log1p(out[:2])
-    out[12:] = np.log1p(out[12:])
+    np.log1p(out, out)
+    np.divide(kinds[:6], size, out[2:8])
+    ordered = np.sort(words)
+    counts = (
+        np.add.reduce(lengths),
+        np.count_nonzero(lengths > 8),
+        np.count_nonzero(raw.take(starts, mode="clip") < 58),
+        np.count_nonzero(_fresh(ordered)),
+    )
+    out[8:12] = [float(count) / n for count in counts]
     return out
+
+
+def _lines(raw: NDArray[np.uint8], breaks: int) -> tuple[float, ...]:
+    """Of the lines: how many, their mean length, the longest, the first, the last, their standard deviation. What ends
+    a line counts as part of it."""
+    size = len(raw)
+    if not breaks:
+        return 1.0, size, size, size, size, 0.0
+    at = (raw == 10).nonzero()[0]
+    inner = at[1:] - at[:-1]
+    first, last = int(at[0]) + 1, size - 1 - int(at[-1])
+    squares = first * first + last * last + int(inner @ inner)
+    longest = max(first, last, int(np.maximum.reduce(inner, initial=0)))
+    count = breaks + 1
+    mean = size / count
+    return count, mean, longest, first, last, max(0.0, squares / count - mean * mean) ** 0.5
 
 
 def spelling(text: str) -> dict[int, str]:
     """The words, stems ("stem…") and pairs of a text by their buckets, for explanations."""
-    low = np.frombuffer(text.lower().encode("utf-8", "replace")[:_MOST_BYTES] + b" ", np.uint8)
-    starts, ends = _runs(low)
-    words = [bytes(low[s:e]).decode("utf-8", "replace") for s, e in zip(starts, ends, strict=True)]
-    stems = [
-        bytes(low[s : s + 5]).decode("utf-8", "replace") + "…" for s, e in zip(starts, ends, strict=True) if e - s > 5
-    ]
+    low = _low(text, text.encode("utf-8", "replace")[:_MOST_BYTES]).lower()
+    starts, ends, hashes = _hashed(low)
+    spans = list(zip(starts.tolist(), ends.tolist(), strict=True))
+    words = [low[s:e].decode("utf-8", "replace") for s, e in spans]
+    stems = [low[s : s + 5].decode("utf-8", "replace") + "…" for s, e in spans if e - s > 5]
     pairs = [f"{a} {b}" for a, b in itertools.pairwise(words)]
-    buckets = _bucket(_spots(_FOLD[low], starts, ends)).tolist()
+    buckets = _bucket(hashes).tolist()
     return dict(zip(reversed(buckets), reversed([*words, *stems, *pairs]), strict=True))

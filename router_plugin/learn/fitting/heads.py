@@ -141,13 +141,16 @@ class Head:
 
     def settled(self, values: Floats, new: Floats) -> tuple[Floats, Floats]:
         """What is said in the end of predictions for prompts that are new by these odds (models last)."""
-        values, unsure = self.held(values, new), self._spread(new)
-        if self.curve is not None:  # an expectation within 0..1 varies no more than this
-            values = bent(values, self.curve)
-            unsure = np.minimum(unsure, np.sqrt(np.maximum(values * (1.0 - values), 1e-6)))
-        return values, unsure
+        return self.curved(self.held(values, new), self._spread(new))
 
-    def held(self, values: Floats, new: Floats) -> Floats:
+    def curved(self, values: Floats, unsure: Floats) -> tuple[Floats, Floats]:
+        """Values on the curve; an expectation within 0..1 varies no more than their standard deviations then do."""
+        if self.curve is None:
+            return values, unsure
+        values = bent(values, self.curve)
+        return values, np.asarray(np.minimum(unsure, np.sqrt(np.maximum(values - values * values, 1e-6))))
+
+    def held(self, values: Floats, new: Floats | float) -> Floats:
         """Predictions with the incumbent's margin."""
         return hold(values, self.mean, self.margin, new) if self.margin else values
 
@@ -155,7 +158,15 @@ class Head:
         """The standard deviation of the expectation: as much signal as was found is taken to be missed, twice as much
         where the prompt is new; a model that few prompts know may differ from all others as much as they do among
         themselves; and its mean has an error of its own. At most 0.5."""
+        missed, always = self.unsure()
+        return unsure_of(missed, always, (new / (1.0 + new))[..., None])
+
+    def unsure(self) -> tuple[Floats, Floats]:
+        """Every model's variances: the signal that may be missed, and what is there for every prompt."""
         usual = float(np.add.reduce(self.signal)) / len(self.mean) * PRIOR / (PRIOR + self.seen)
-        missed = (self.basis**2) @ self.signal
-        unsure = missed * (1.0 + new / (1.0 + new))[..., None] + usual + self.noise / (self.seen + 1.0)
-        return np.asarray(np.minimum(np.sqrt(unsure), 0.5))
+        return (self.basis**2) @ self.signal, np.asarray(usual + self.noise / (self.seen + 1.0), np.float64)
+
+
+def unsure_of(missed: Floats, always: Floats, chance: Floats | float) -> Floats:
+    """The standard deviations made of ``Head.unsure`` for prompts (or one) with this chance of being new."""
+    return np.asarray(np.minimum(np.sqrt(missed * (1.0 + chance) + always), 0.5))

@@ -15,6 +15,8 @@ gain in domain whole, and both keep tasks left out within 0.001 of the incumbent
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from .targets import Floats
@@ -23,17 +25,25 @@ Judged = tuple[Floats, Floats]  # qualities predicted and true, prompts × model
 SHARE, REACH, DOUBT, ENOUGH = 0.3, 0.5, 2.0, 0.5
 
 
-def hold(quality: Floats, mean: Floats, spread: float, new: Floats) -> Floats:
-    """Qualities (models last) with the incumbent's margin, for prompts that are new by these odds."""
+def hold(quality: Floats, mean: Floats, spread: float, new: Floats | float) -> Floats:
+    """Qualities (models last) with the incumbent's margin, for prompts (or one) that are new by these odds."""
     best = int(mean.argmax())
-    quality = mean + (quality - mean) * np.minimum(1.0, DOUBT / new)[..., None]
-    margin = np.maximum(SHARE * spread * new, 1e-9)[..., None]
-    below = np.minimum(margin, REACH * spread)
-    lead = quality - quality[..., best : best + 1]
-    pressed = (lead + below) * (below / (below + margin)) - below
-    held = np.where(lead > margin, lead - margin, np.where(lead > -below, pressed, lead))
-    held[..., best] = 0.0
-    return np.asarray(quality[..., best : best + 1] + held)
+    drawn, margin, below = _bounds(spread, new)
+    quality = mean + (quality - mean) * drawn
+    loss = quality - (quality[..., best : best + 1] - below)  # from here on what the lead loses, 0 … margin
+    loss = np.maximum(np.minimum(loss * (margin / (below + margin)), margin), 0.0)
+    loss[..., best] = 0.0
+    return np.asarray(quality - loss)
+
+
+def _bounds(spread: float, new: Floats | float) -> tuple[Any, Any, Any]:
+    """How far predictions are drawn to the means, the margin, and how far below the incumbent leads are pressed."""
+    if isinstance(new, float):  # one prompt: numbers are much quicker than arrays
+        margin = max(SHARE * spread * new, 1e-9)
+        return 1.0 if new <= DOUBT else DOUBT / new, margin, min(margin, REACH * spread)
+    new = new[..., None]
+    margins = np.maximum(SHARE * spread * new, 1e-9)
+    return np.minimum(1.0, DOUBT / new), margins, np.minimum(margins, REACH * spread)
 
 
 def spread_for(known: Judged, new: Judged, best: int) -> float:

@@ -10,6 +10,9 @@ AUROC for a task left out, without looking at it: .92 and .81; cosine to the nea
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,6 +21,7 @@ from .targets import Floats
 _STEPS = 25
 _RIDGE = 0.02  # a prompt; kinds are few, so more prompts of them make nothing surer
 _MOST = 20.0  # odds
+_LOG_MOST = math.log(_MOST)
 _LEAST_SPREAD = np.array([0.2, 0.2, 0.15])  # of the measures: templates differ by next to nothing
 
 
@@ -45,3 +49,11 @@ def fit_novelty(inside: Floats, outside: Floats) -> Floats:
 def odds(weights: Floats, familiar: NDArray[np.floating]) -> Floats:
     """The odds that a prompt with these measures is new: 1 where nothing tells."""
     return np.asarray(np.minimum(np.exp(np.minimum(np.asarray(familiar, np.float64) @ weights, 9.0)), _MOST))
+
+
+def odds_of_one(weights: Sequence[float], measures: tuple[float, float, float]) -> float:
+    """The same of one prompt, its measures without the 1."""
+    base, of_known, of_nearest, of_far = weights
+    known, nearest, far = measures
+    logit = base + of_known * known + of_nearest * nearest + of_far * far
+    return math.exp(logit) if logit < _LOG_MOST else _MOST

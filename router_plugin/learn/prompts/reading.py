@@ -8,14 +8,12 @@ Part of the features' version: see features.FEATURES.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 HEAD, TAIL, SYSTEM = 1_500, 600, 600
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
+class Text(NamedTuple):
     """What is read of a prompt: its cut text, its whole length in characters, turns, and parts that are no text."""
 
     text: str
@@ -37,7 +35,7 @@ def read_prompt(prompt: str | Sequence[Any]) -> Text:
     """
     if isinstance(prompt, str):
         return Text(cut(prompt), len(prompt))
-    if not isinstance(prompt, Sequence):
+    if prompt.__class__ is not list and not isinstance(prompt, Sequence):
         return Text("", 0)
     system, user, last, turns, length, other = "", "", "", 0, 0, 0
     for message in list(prompt)[-50:] if len(prompt) > 51 else prompt:
@@ -54,7 +52,7 @@ def read_prompt(prompt: str | Sequence[Any]) -> Text:
 
 
 def _message(message: Any) -> tuple[str, str, int]:
-    if not isinstance(message, Mapping):
+    if message.__class__ is not dict and not isinstance(message, Mapping):
         return "", message if isinstance(message, str) else "", 0
     role, content = message.get("role"), message.get("content")
     if isinstance(content, str):

@@ -8,8 +8,10 @@ given) or changes after it was made, so one predictor serves all threads.
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,8 @@ from ...errors import SpecError, TrainingError
 from ...records import Request
 from ...redact import shown
 from ...snapshot import Score
-from ..fitting.heads import Head
-from ..fitting.novelty import odds
+from ..fitting.heads import Head, unsure_of
+from ..fitting.novelty import odds_of_one
 from ..outcomes.rows import Floats, Prompt
 from ..prompts.encoder import CachedEncoder, Encoder
 from ..prompts.features import NAMES, analyse, spelling
@@ -62,11 +64,12 @@ class Predictor:
         width, self._all = len(space.buckets), weights.shape[1]
         weights = np.hstack([weights, space.kinds])  # one look-up serves both
         self._words, self._dense = weights[:width].copy(), weights[width:].copy()
-        self._rank = quality.basis.shape[1]
-        self._spread = quality.basis.T.copy()
+        self._means, self._spread = _spread(quality, length)
+        self._missed, self._always = quality.unsure()
+        self._novelty: list[float] = quality.novelty.tolist()
         self._no_tokens: list[float | None] = [None] * len(self.models)
         self._untold = [] if length is None else np.flatnonzero(length.seen == 0).tolist()
-        self._asked: dict[tuple[str, ...], list[int | None]] = {}
+        self._asked: dict[tuple[str, ...], tuple[list[int], list[int]]] = {}
 
     def __repr__(self) -> str:
         return f"<Predictor of {len(self.models)} models, fitted on {self.about.get('prompts', '?')} prompts>"
@@ -93,23 +96,28 @@ class Predictor:
         """The router's question (``snapshot.Scorer``): one request, all models; None for a model it does not know.
 
         A model is known by the name that it was judged under, or by that without its provider ("openai/gpt-4o")."""
-        parts, new = self._one(request.messages)
-        rank, head = self._rank, self.quality
-        told, unsure = head.settled(head.mean + parts[:rank] @ self._spread, new)
-        quality, std = np.minimum(np.maximum(told, 0.0), 1.0).tolist(), unsure.tolist()
-        tokens: list[float | None] = self._no_tokens
+        told, new = self._one(request.messages)
+        values, unsure = self._settled(told[: len(self.models)], new)
+        quality, std = np.minimum(np.maximum(values, 0.0), 1.0).tolist(), unsure.tolist()
+        tokens = self._no_tokens
         if self.length is not None:
-            tokens = _tokens(self.length.mean + self.length.basis @ parts[rank:]).tolist()
+            tokens = _tokens(told[len(self.models) :]).tolist()
             for at in self._untold:
                 tokens[at] = None
-        return [None if at is None else Score(quality[at], tokens[at], std[at]) for at in self._columns(tuple(models))]
+        columns, unknown = self._columns(tuple(models))
+        scores = _scores(columns, quality, tokens, std)
+        for at in unknown:
+            scores[at] = None
+        return scores
 
-    def _columns(self, models: tuple[str, ...]) -> list[int | None]:
-        """The column of each model, remembered for the lists that a router asks about."""
+    def _columns(self, models: tuple[str, ...]) -> tuple[list[int], list[int]]:
+        """The column of each model (0 where it is unknown), and which are unknown: remembered for the lists that a
+        router asks about."""
         found = self._asked.get(models)
         if found is None:
             known = self._column
-            found = [known.get(model, known.get(model.rpartition("/")[2])) for model in models]
+            columns = [known.get(model, known.get(model.rpartition("/")[2])) for model in models]
+            found = [at or 0 for at in columns], [i for i, at in enumerate(columns) if at is None]
             if len(self._asked) < 256:
                 self._asked[models] = found
         return found
@@ -120,8 +128,8 @@ class Predictor:
         Words are told by their text; the two last steps (margin, calibration) are told as such.
         Raises: SpecError for a model that this predictor does not know.
         """
-        at = self._columns((model,))[0]
-        if at is None:
+        (at,), unknown = self._columns((model,))
+        if unknown:
             raise SpecError(f"model: must be one of {', '.join(self.models[:20])}, got {shown(model)}")
         buckets, surface = analyse(prompt)
         columns, values, _ = self.space.words(buckets)
@@ -138,11 +146,11 @@ class Predictor:
         for i, value in enumerate(added):
             name = NAMES[i] if i < len(NAMES) else "embedding"
             found[name] = found.get(name, 0.0) + float(value)
-        parts, new = self._one(prompt)
-        told = self.quality.mean + self.quality.basis @ parts[: self._rank]
+        told, new = self._one(prompt)
+        told = told[: len(self.models)]
         held = self.quality.held(told, new)
         found["margin of the best single model"] = float(held[at] - told[at])
-        found["calibration"] = float(self.quality.settled(told, new)[0][at] - held[at])
+        found["calibration"] = float(self._settled(told, new)[0][at] - held[at])
         return sorted(((k, v) for k, v in found.items() if v), key=lambda pair: (-abs(pair[1]), pair[0]))[:most]
 
     def save(self, path: str | Path) -> None:
@@ -171,15 +179,46 @@ class Predictor:
     def _embed(self, prompts: Sequence[Prompt]) -> Floats | None:
         return None if self.encoder is None else self.encoder.encode([read_prompt(p).text for p in prompts])
 
-    def _one(self, prompt: Prompt) -> tuple[Floats, Floats]:
-        """All directions of one prompt, and the odds that it is new; the same figures as ``predict`` works out."""
+    def _one(self, prompt: Prompt) -> tuple[Floats, float]:
+        """What all models' qualities are before they are settled, then the logarithms of their output tokens; and the
+        odds that the prompt is new: the same figures as ``predict`` works out."""
         buckets, surface = analyse(prompt)
         columns, values, known = self.space.words(buckets)
         embedded = self._embed([prompt])
         dense = self.space.dense(surface if embedded is None else np.concatenate((surface, embedded[0])))
-        found = values @ self._words[columns] + dense @ self._dense
-        familiar = self.space.familiar(known, self.space.nearest(found[self._all :]), dense)
-        return found[: self._all].astype(np.float64), odds(self.quality.novelty, familiar)
+        found = values @ self._words.take(columns, axis=0) + dense @ self._dense
+        new = odds_of_one(self._novelty, self.space.measures(known, found[self._all :], dense))
+        return self._means + found[: self._all].astype(np.float64) @ self._spread, new
+
+    def _settled(self, told: Floats, new: float) -> tuple[Floats, Floats]:
+        """``Head.settled`` for one prompt: what does not depend on it was worked out before."""
+        unsure = unsure_of(self._missed, self._always, new / (1.0 + new))
+        return self.quality.curved(self.quality.held(told, new), unsure)
+
+
+def _spread(quality: Head, length: Head | None) -> tuple[Floats, Floats]:
+    """The means of qualities and of tokens in one row, and what spreads the directions of both to them."""
+    if length is None:
+        return quality.mean, quality.basis.T.copy()
+    rank, models = quality.basis.shape[1], len(quality.mean)
+    spread = np.zeros((rank + length.basis.shape[1], 2 * models))
+    spread[:rank, :models], spread[rank:, models:] = quality.basis.T, length.basis.T
+    return np.concatenate((quality.mean, length.mean)), spread
+
+
+_FILL: list[Callable[[Any, Any], None]] = [
+    Score.__dict__[name].__set__ for name in ("quality", "output_tokens", "quality_std", "guessed")
+]
+
+
+def _scores(columns: list[int], *told: Sequence[float | None]) -> list[Score | None]:
+    """The scores of these columns, of qualities, tokens and standard deviations. They are filled slot by slot, each for
+    all of them at once: the constructor of a frozen dataclass is five calls, twenty times a decision."""
+    made: list[Score | None] = list(map(Score.__new__, repeat(Score, len(columns))))
+    for fill, values in zip(_FILL, told, strict=False):
+        deque(map(fill, made, map(values.__getitem__, columns)), 0)
+    deque(map(_FILL[-1], made, repeat(False)), 0)
+    return made
 
 
 def _tokens(logs: Floats) -> Floats:

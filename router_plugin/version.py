@@ -116,7 +116,7 @@ class Home:
             given = list(ask(scorer, request, candidates))
             if len(given) != len(models):
                 raise ValueError(f"a scorer must return one score a model: {len(models)} models, {len(given)} scores")
-            scores = [_score(value) for value in given]
+            scores = _checked(given)
             return self.posterior.corrected(models, scores) if self.posterior.known else scores
         except Exception:
             if not self._scorer_failed:
@@ -317,11 +317,19 @@ def session_key(policy: Policy, request: Request) -> str:
     return policy.session if isinstance(policy.session, str) else opening_key(request.messages)
 
 
-def _score(value: Any) -> Score | None:
-    score = value if value is None or isinstance(value, Score) else Score(float(value))
-    tokens = score.output_tokens if score is not None else None
-    if tokens is not None and not 0 <= tokens < 1e9:
-        raise ValueError(f"expected output tokens must be a finite number >= 0, got {tokens!r}")
-    if score is not None and score.quality is not None and not 0.0 <= score.quality <= 1.0:
-        raise ValueError(f"a quality must lie between 0 and 1, got {score.quality!r}")
-    return score
+def _checked(given: list[Any]) -> list[Score | None]:
+    """What a scorer has said, floats made ``Score``s: in place, and all in one call, for it is part of every decision.
+
+    Raises: ValueError for figures that nobody can route by.
+    """
+    for place, score in enumerate(given):
+        if score is None:
+            continue
+        if score.__class__ is not Score and not isinstance(score, Score):
+            score = given[place] = Score(float(score))
+        tokens, quality = score.output_tokens, score.quality
+        if tokens is not None and not 0 <= tokens < 1e9:
+            raise ValueError(f"expected output tokens must be a finite number >= 0, got {tokens!r}")
+        if quality is not None and not 0.0 <= quality <= 1.0:
+            raise ValueError(f"a quality must lie between 0 and 1, got {quality!r}")
+    return given

@@ -118,12 +118,12 @@ def price(candidates: Sequence[Candidate], at: Situation, rejections: list[Rejec
     tokens_in, upper, wanted, n = request.estimate, request.upper, request.cap, request.n
     typical = EXPECTED_OUTPUT_TOKENS if wanted is None or wanted > EXPECTED_OUTPUT_TOKENS else wanted
     default_cap, least, ratios = policy.default_output_cap, policy.min_output_tokens, at.snapshot.token_ratio
-    plain = is_plain(request)
+    plain, told = is_plain(request), 0 if scores is None else len(scores)
     rows: list[Row] = [None] * len(candidates)  # type: ignore[list-item]  # filled by index: an append is a call
     count = 0
     for candidate in candidates:
         quality, out = candidate.quality, float(typical)
-        if scores is not None and candidate.index < len(scores) and (score := scores[candidate.index]) is not None:
+        if scores is not None and candidate.index < told and (score := scores[candidate.index]) is not None:
             quality = quality if score.quality is None else score.quality
             if score.output_tokens is not None:
                 out = score.output_tokens if wanted is None or score.output_tokens < wanted else wanted

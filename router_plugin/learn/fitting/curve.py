@@ -32,4 +32,5 @@ def curve_of(predicted: Floats, truth: Floats) -> Floats:
 
 def bent(quality: Floats, curve: Floats) -> Floats:
     """Qualities on the curve; outside 0..1 they are cut."""
-    return np.asarray(np.interp(quality, curve[0], curve[1]))
+    found: Floats = np.interp(quality, curve[0], curve[1])
+    return found

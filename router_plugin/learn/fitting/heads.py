@@ -148,7 +148,8 @@ class Head:
         if self.curve is None:
             return values, unsure
         values = bent(values, self.curve)
-        return values, np.asarray(np.minimum(unsure, np.sqrt(np.maximum(values - values * values, 1e-6))))
+        most: Floats = np.sqrt(np.maximum(values - values * values, 1e-6))
+        return values, np.minimum(unsure, most)
 
     def held(self, values: Floats, new: Floats | float) -> Floats:
         """Predictions with the incumbent's margin."""
@@ -169,4 +170,5 @@ class Head:
 
 def unsure_of(missed: Floats, always: Floats, chance: Floats | float) -> Floats:
     """The standard deviations made of ``Head.unsure`` for prompts (or one) with this chance of being new."""
-    return np.asarray(np.minimum(np.sqrt(missed * (1.0 + chance) + always), 0.5))
+    found: Floats = np.minimum(np.sqrt(missed * (1.0 + chance) + always), 0.5)
+    return found

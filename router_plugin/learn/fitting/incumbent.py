@@ -29,18 +29,20 @@ def hold(quality: Floats, mean: Floats, spread: float, new: Floats | float) -> F
     """Qualities (models last) with the incumbent's margin, for prompts (or one) that are new by these odds."""
     best = int(mean.argmax())
     drawn, margin, below = _bounds(spread, new)
-    quality = mean + (quality - mean) * drawn
-    loss = quality - (quality[..., best : best + 1] - below)  # from here on what the lead loses, 0 … margin
-    loss = np.maximum(np.minimum(loss * (margin / (below + margin)), margin), 0.0)
+    if drawn is not None:
+        quality = mean + (quality - mean) * drawn
+    above = quality - (quality[..., best : best + 1] - below)
+    loss: Floats = np.maximum(np.minimum(above * (margin / (below + margin)), margin), 0.0)
     loss[..., best] = 0.0
-    return np.asarray(quality - loss)
+    return quality - loss
 
 
 def _bounds(spread: float, new: Floats | float) -> tuple[Any, Any, Any]:
-    """How far predictions are drawn to the means, the margin, and how far below the incumbent leads are pressed."""
+    """How far predictions are drawn to the means (None: not at all), the margin, and how far below the incumbent leads
+    are pressed."""
     if isinstance(new, float):  # one prompt: numbers are much quicker than arrays
         margin = max(SHARE * spread * new, 1e-9)
-        return 1.0 if new <= DOUBT else DOUBT / new, margin, min(margin, REACH * spread)
+        return None if new <= DOUBT else DOUBT / new, margin, min(margin, REACH * spread)
     new = new[..., None]
     margins = np.maximum(SHARE * spread * new, 1e-9)
     return np.minimum(1.0, DOUBT / new), margins, np.minimum(margins, REACH * spread)

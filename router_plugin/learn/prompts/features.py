@@ -61,7 +61,7 @@ def _low(text: str, raw: bytes) -> bytes:
 
 
 def _hashed(low: bytes) -> tuple[Places, Places, Hashes]:
-    """Where words start and end, and their hashes, then those of the stems of long ones, then those of pairs.
+    """Where words start, how long they are, and the hashes of words, then of the stems of long ones, then of pairs.
 
     A blank is put in front, so that the sums before a word's first and at its last byte lie where it starts and ends.
     """
@@ -69,16 +69,12 @@ def _hashed(low: bytes) -> tuple[Places, Places, Hashes]:
     inside = codes != 0
     edges = (inside[1:] != inside[:-1]).nonzero()[0]
     starts, ends = edges[0::2], edges[1::2]
-    running = np.add.accumulate(codes * _UP[: len(codes)])
-    both = np.empty((2, len(starts)), np.int64)
-    both[0] = ends
-    np.add(starts, 5, both[1])
-    words, stems = (running[both] - running[starts]) * _DOWN[starts]
-    stems = stems[ends > both[1]]
-    stems += _STEM
-    pairs = words[:-1] * _PAIR
-    pairs += words[1:]
-    return starts, ends, np.concatenate((words, stems, pairs))
+    lengths = ends - starts
+    running = np.add.accumulate(codes * _UP[: codes.size])
+    base, down = running[starts], _DOWN[starts]
+    words = (running[ends] - base) * down
+    stems = (running[starts + 5] - base) * down + _STEM  # of short words, too: to leave them out first takes longer
+    return starts, lengths, np.concatenate((words, stems[lengths > 5], words[:-1] * _PAIR + words[1:]))
 
 
 def _bucket(hashes: Hashes) -> NDArray[np.int32]:
@@ -146,72 +142,68 @@ def _kinds() -> Floats:
 
 
 _KINDS = _kinds()
+_FIGURES, _MARKS, _SHARES = len(NAMES), 22 + len(_CHARS), (0.0,) * 10
 
 
 def analyse(prompt: str | Sequence[Any]) -> tuple[Buckets, Floats]:
     """A prompt's buckets (sorted, each once) and its surface figures (in the order of ``NAMES``)."""
     read = read_prompt(prompt)
     raw = read.text.encode("utf-8", "replace")[:_MOST_BYTES]
-    starts, ends, hashes = _hashed(_low(read.text, raw))
+    starts, lengths, hashes = _hashed(_low(read.text, raw))
     buckets = _bucket(hashes)
-    surface = _surface(read, np.frombuffer(raw + b" ", np.uint8), starts, ends, buckets[: len(starts)])
+    surface = _surface(read, raw, starts, lengths, buckets[: starts.size])
     buckets.sort()
-    return buckets[_fresh(buckets)].astype(np.int64), surface
-
-
-def _fresh(ordered: NDArray[np.int32]) -> NDArray[np.bool_]:
-    """Which of sorted numbers are not the one before."""
-    fresh = np.empty(len(ordered), bool)
+    fresh = np.empty(buckets.size, bool)
     fresh[:1] = True
-    np.not_equal(ordered[1:], ordered[:-1], fresh[1:])
-    return fresh
+    np.not_equal(buckets[1:], buckets[:-1], fresh[1:])
+    return buckets[fresh].astype(np.int64), surface
 
 
-def _surface(read: Text, raw: NDArray[np.uint8], starts: Places, ends: Places, words: NDArray[np.int32]) -> Floats:
-    """The figures: counts go through ln(1 + x), shares stay as they are."""
-    size, n = len(raw), float(len(starts)) or 1.0
-    kinds = _KINDS @ np.bincount(raw, minlength=256)
-    lengths = ends - starts
-    out = np.empty(len(NAMES))
-    out[:12] = 0.0
-    out[0], out[1] = read.length, n
-    out[12:22] = (*_lines(raw, int(kinds[6])), read.turns, read.system, read.other, max(0, read.length - HEAD - TAIL))
-    out[22 : 22 + len(_CHARS)] = kinds[6:]
-    out[22 + len(_CHARS) :] = np.bincount(_MARK[words], minlength=_GROUPS + 1)[:_GROUPS]
+def _surface(read: Text, raw: bytes, starts: Places, lengths: Places, words: NDArray[np.int32]) -> Floats:
+    """The figures: counts go through ln(1 + x), shares stay as they are. Text is read as if a blank followed it."""
+    lined = np.frombuffer(b"\n" + raw + b"\n", np.uint8)
+    plain = lined[1:-1]
+    size, n = plain.size + 1.0, float(starts.size) or 1.0
+    kinds = _KINDS @ np.bincount(plain, minlength=256)
+    kinds[4] += 1.0
+    out = np.empty(_FIGURES)
+    out[:22] = (read.length, n, *_SHARES, *_lines(lined, kinds[6]),
+                read.turns, read.system, read.other, max(0, read.length - HEAD - TAIL))  # fmt: skip
+    out[22:_MARKS] = kinds[6:]
+    out[_MARKS:] = np.bincount(_MARK[words], minlength=_GROUPS + 1)[:-1]
     np.log1p(out, out)
     np.divide(kinds[:6], size, out[2:8])
-    ordered = np.sort(words)
+    ordered = words.copy()
+    ordered.sort()
     counts = (
         np.add.reduce(lengths),
-        np.count_nonzero(lengths > 8),
-        np.count_nonzero(raw.take(starts, mode="clip") < 58),
-        np.count_nonzero(_fresh(ordered)),
+        bytes(lengths > 8).count(1),  # quicker than NumPy's own count of so few
+        bytes(lined[1:].take(starts, mode="clip") < 58).count(1),  # the lower-cased text may be longer
+        bytes(ordered[1:] != ordered[:-1]).count(1) + (words.size > 0),
     )
-    out[8:12] = [float(count) / n for count in counts]
+    np.divide(counts, n, out[8:12])
     return out
 
 
-def _lines(raw: NDArray[np.uint8], breaks: int) -> tuple[float, ...]:
+def _lines(lined: NDArray[np.uint8], breaks: float) -> tuple[float, ...]:
     """Of the lines: how many, their mean length, the longest, the first, the last, their standard deviation. What ends
-    a line counts as part of it."""
-    size = len(raw)
+    a line counts as part of it; ``lined`` has a break in front, too."""
+    size = lined.size - 1
     if not breaks:
         return 1.0, size, size, size, size, 0.0
-    at = (raw == 10).nonzero()[0]
-    inner = at[1:] - at[:-1]
-    first, last = int(at[0]) + 1, size - 1 - int(at[-1])
-    squares = first * first + last * last + int(inner @ inner)
-    longest = max(first, last, int(np.maximum.reduce(inner, initial=0)))
-    count = breaks + 1
+    at = (lined == 10).nonzero()[0]
+    lengths = at[1:] - at[:-1]
+    count = lengths.size
     mean = size / count
-    return count, mean, longest, first, last, max(0.0, squares / count - mean * mean) ** 0.5
+    spread = max(0.0, int(lengths @ lengths) / count - mean * mean) ** 0.5
+    return count, mean, int(np.maximum.reduce(lengths)), int(lengths[0]), int(lengths[-1]), spread
 
 
 def spelling(text: str) -> dict[int, str]:
     """The words, stems ("stem…") and pairs of a text by their buckets, for explanations."""
     low = _low(text, text.encode("utf-8", "replace")[:_MOST_BYTES]).lower()
-    starts, ends, hashes = _hashed(low)
-    spans = list(zip(starts.tolist(), ends.tolist(), strict=True))
+    starts, lengths, hashes = _hashed(low)
+    spans = list(zip(starts.tolist(), (starts + lengths).tolist(), strict=True))
     words = [low[s:e].decode("utf-8", "replace") for s, e in spans]
     stems = [low[s : s + 5].decode("utf-8", "replace") + "…" for s, e in spans if e - s > 5]
     pairs = [f"{a} {b}" for a, b in itertools.pairwise(words)]

@@ -38,8 +38,14 @@ def read_prompt(prompt: str | Sequence[Any]) -> Text:
     if prompt.__class__ is not list and not isinstance(prompt, Sequence):
         return Text("", 0)
     system, user, last, turns, length, other = "", "", "", 0, 0, 0
-    for message in list(prompt)[-50:] if len(prompt) > 51 else prompt:
-        role, text, odd = _message(message)
+    newest: Sequence[Any] = list(prompt)[-50:] if len(prompt) > 51 else prompt
+    for message in newest:
+        # Nearly every message is a dict of role and text: such ones are read without a call.
+        plain = message.__class__ is dict and "role" in message and "content" in message
+        if plain and message["content"].__class__ is str:
+            role, text, odd = str(message["role"]), message["content"], 0
+        else:
+            role, text, odd = _message(message)
         length, other = length + len(text), other + odd
         if role in ("system", "developer"):
             system = system or text
@@ -52,7 +58,7 @@ def read_prompt(prompt: str | Sequence[Any]) -> Text:
 
 
 def _message(message: Any) -> tuple[str, str, int]:
-    if message.__class__ is not dict and not isinstance(message, Mapping):
+    if not isinstance(message, Mapping):
         return "", message if isinstance(message, str) else "", 0
     role, content = message.get("role"), message.get("content")
     if isinstance(content, str):

@@ -97,7 +97,7 @@ class Space:
         known = columns[columns >= 0].astype(np.int64)
         values = self.weights.take(known)
         inside = float(values @ values)
-        whole = inside + (len(buckets) - len(known)) * self.unknown * self.unknown
+        whole = inside + (buckets.size - known.size) * self.unknown * self.unknown
         if whole <= 0.0:
             return known, values, 0.0
         return known, values * (1.0 / whole**0.5), inside / whole
@@ -129,7 +129,7 @@ class Space:
 
     def measures(self, known: float, scores: Array, dense: Array) -> tuple[float, float, float]:
         """``familiar`` of one prompt, but for the 1: numbers, for which arrays would only be slow."""
-        nearest = float(np.maximum.reduce(scores + self.shares, initial=0.0))
+        nearest = max([0.0, *(scores + self.shares).tolist()])
         return known, nearest, float(np.sqrt(np.add.reduce(dense * dense)))
 
     def rows(self, seen: Analysed) -> tuple[Design, NDArray[np.float64]]:

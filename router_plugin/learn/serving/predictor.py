@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from ..prompts.space import Space, analyse_all
 from .codec import read_parts, write_parts
 
 _MOST_TOKENS = 1e6
+_Pick = Callable[[Sequence[Any]], tuple[Any, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ class Predictor:
         self.models: tuple[str, ...] = tuple(models)
         self.space, self.quality, self.length, self.encoder = space, quality, length, encoder
         self.about = dict(about or {})
-        self._column = _names(self.models)
+        self._column, self._width = _names(self.models), len(self.models)
         blocks = [quality.weights] if length is None else [quality.weights, length.weights]
         weights = np.hstack(blocks)
         width, self._all = len(space.buckets), weights.shape[1]
@@ -69,7 +71,7 @@ class Predictor:
         self._novelty: list[float] = quality.novelty.tolist()
         self._no_tokens: list[float | None] = [None] * len(self.models)
         self._untold = [] if length is None else np.flatnonzero(length.seen == 0).tolist()
-        self._asked: dict[tuple[str, ...], tuple[list[int], list[int]]] = {}
+        self._asked: dict[tuple[str, ...], tuple[_Pick, list[int]]] = {}
 
     def __repr__(self) -> str:
         return f"<Predictor of {len(self.models)} models, fitted on {self.about.get('prompts', '?')} prompts>"
@@ -97,27 +99,29 @@ class Predictor:
 
         A model is known by the name that it was judged under, or by that without its provider ("openai/gpt-4o")."""
         told, new = self._one(request.messages)
-        values, unsure = self._settled(told[: len(self.models)], new)
+        width = self._width
+        values, unsure = self._settled(told[:width], new)
         quality, std = np.minimum(np.maximum(values, 0.0), 1.0).tolist(), unsure.tolist()
         tokens = self._no_tokens
         if self.length is not None:
-            tokens = _tokens(told[len(self.models) :]).tolist()
+            tokens = _tokens(told[width:]).tolist()
             for at in self._untold:
                 tokens[at] = None
-        columns, unknown = self._columns(tuple(models))
-        scores = _scores(columns, quality, tokens, std)
+        pick, unknown = self._columns(tuple(models))
+        scores = _scores(len(models), pick(quality), pick(tokens), pick(std))
         for at in unknown:
             scores[at] = None
         return scores
 
-    def _columns(self, models: tuple[str, ...]) -> tuple[list[int], list[int]]:
-        """The column of each model (0 where it is unknown), and which are unknown: remembered for the lists that a
-        router asks about."""
+    def _columns(self, models: tuple[str, ...]) -> tuple[_Pick, list[int]]:
+        """What picks the figures of these models out of those of all columns (the first's where one is unknown), and
+        which are unknown: remembered for the lists that a router asks about."""
         found = self._asked.get(models)
         if found is None:
             known = self._column
             columns = [known.get(model, known.get(model.rpartition("/")[2])) for model in models]
-            found = [at or 0 for at in columns], [i for i, at in enumerate(columns) if at is None]
+            pick = itemgetter(*[at or 0 for at in columns], 0, 0)  # two more, so that it always gives a tuple
+            found = pick, [i for i, at in enumerate(columns) if at is None]
             if len(self._asked) < 256:
                 self._asked[models] = found
         return found
@@ -128,7 +132,8 @@ class Predictor:
         Words are told by their text; the two last steps (margin, calibration) are told as such.
         Raises: SpecError for a model that this predictor does not know.
         """
-        (at,), unknown = self._columns((model,))
+        pick, unknown = self._columns((model,))
+        at: int = pick(range(self._width))[0]
         if unknown:
             raise SpecError(f"model: must be one of {', '.join(self.models[:20])}, got {shown(model)}")
         buckets, surface = analyse(prompt)
@@ -147,7 +152,7 @@ class Predictor:
             name = NAMES[i] if i < len(NAMES) else "embedding"
             found[name] = found.get(name, 0.0) + float(value)
         told, new = self._one(prompt)
-        told = told[: len(self.models)]
+        told = told[: self._width]
         held = self.quality.held(told, new)
         found["margin of the best single model"] = float(held[at] - told[at])
         found["calibration"] = float(self._settled(told, new)[0][at] - held[at])
@@ -184,8 +189,9 @@ class Predictor:
         odds that the prompt is new: the same figures as ``predict`` works out."""
         buckets, surface = analyse(prompt)
         columns, values, known = self.space.words(buckets)
-        embedded = self._embed([prompt])
-        dense = self.space.dense(surface if embedded is None else np.concatenate((surface, embedded[0])))
+        if self.encoder is not None:
+            surface = np.concatenate((surface, self.encoder.encode([read_prompt(prompt).text])[0]))
+        dense = self.space.dense(surface)
         found = values @ self._words.take(columns, axis=0) + dense @ self._dense
         new = odds_of_one(self._novelty, self.space.measures(known, found[self._all :], dense))
         return self._means + found[: self._all].astype(np.float64) @ self._spread, new
@@ -211,18 +217,18 @@ _FILL: list[Callable[[Any, Any], None]] = [
 ]
 
 
-def _scores(columns: list[int], *told: Sequence[float | None]) -> list[Score | None]:
-    """The scores of these columns, of qualities, tokens and standard deviations. They are filled slot by slot, each for
-    all of them at once: the constructor of a frozen dataclass is five calls, twenty times a decision."""
-    made: list[Score | None] = list(map(Score.__new__, repeat(Score, len(columns))))
-    for fill, values in zip(_FILL, told, strict=False):
-        deque(map(fill, made, map(values.__getitem__, columns)), 0)
-    deque(map(_FILL[-1], made, repeat(False)), 0)
+def _scores(count: int, *told: Iterable[float | None]) -> list[Score | None]:
+    """So many scores, of qualities, tokens and standard deviations. They are filled slot by slot, each for all of them
+    at once: the constructor of a frozen dataclass is five calls, twenty times a decision."""
+    made: list[Score | None] = list(map(Score.__new__, repeat(Score, count)))
+    for fill, values in zip(_FILL, (*told, repeat(False)), strict=True):
+        deque(map(fill, made, values), 0)
     return made
 
 
 def _tokens(logs: Floats) -> Floats:
-    return np.asarray(np.minimum(np.expm1(np.minimum(np.maximum(logs, 0.0), 20.0)), _MOST_TOKENS))
+    found: Floats = np.minimum(np.expm1(np.minimum(np.maximum(logs, 0.0), 20.0)), _MOST_TOKENS)
+    return found
 
 
 def _names(models: Sequence[str]) -> dict[str, int]:

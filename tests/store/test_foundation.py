@@ -20,7 +20,7 @@ HARD = (
     "Let G be a finite group whose order is divisible by p^2. How many subgroups of order p has G? (A) 0 (B) 1 modulo "
     "p (C) p modulo 2 (D) none of these"
 )
-DIAL = "router@q:1|c:0.0225"  # between what the dear one adds where it is easy, and where it is hard
+DIAL = "router@q:1|c:0.0175"  # between what the dear one adds where it is easy, and where it is hard
 PRICES = {"weak": 1e-7, "strong": 4e-6}
 
 
@@ -53,9 +53,9 @@ def anew() -> Iterator[None]:
 def test_a_string_sends_easy_prompts_to_the_cheap_one_and_hard_ones_to_the_dear() -> None:
     router = made()
     assert [router.route(asked(text)).deployment for text in (EASY, HARD)] == ["weak", "strong"]
-    weights = {"weights": {"q": 1, "c": 0.0225}}
+    weights = {"weights": {"q": 1, "c": 0.0175}}
     assert [router.route(asked(t, None, routing=weights)).deployment for t in (EASY, HARD)] == ["weak", "strong"]
-    of_its_own = made(weights={"q": 1, "c": 0.0225})
+    of_its_own = made(weights={"q": 1, "c": 0.0175})
     assert [of_its_own.route(asked(text, None)).deployment for text in (EASY, HARD)] == ["weak", "strong"]
 
 
@@ -77,7 +77,7 @@ def test_declared_qualities_are_taken_at_their_word() -> None:
     for text in (EASY, HARD):
         result = router.route(asked(text))
         assert (result.qualities, result.guessed) == ({"strong": 0.8, "weak": 0.6}, [])
-        assert result.scores["weak"] == pytest.approx(0.6 - 0.0225 * 0.175)
+        assert result.scores["weak"] == pytest.approx(0.6 - 0.0175 * 0.175)
 
 
 def test_one_that_is_not_declared_among_those_in_question_is_enough() -> None:
@@ -170,7 +170,7 @@ def test_exploring_draws_around_a_guess() -> None:
 @pytest.mark.parametrize("logged", [True, False])
 @pytest.mark.parametrize("scorer", [None, "foundation", "declared"])
 def test_replay_decides_as_the_live_calls_did(logged: bool, scorer: Any) -> None:
-    router = made(weights={"q": 1, "c": 0.0225}, log_content=logged, scorer=scorer)
+    router = made(weights={"q": 1, "c": 0.0175}, log_content=logged, scorer=scorer)
     for text in (EASY, HARD):
         router.completion(**asked(text, None))
     found = router.replay()
@@ -182,11 +182,11 @@ def test_replay_decides_as_the_live_calls_did(logged: bool, scorer: Any) -> None
 def test_without_the_prompt_a_guess_that_would_be_another_one_is_not_made_up() -> None:
     plain = made()
     plain.completion(**asked(HARD, None))
-    found = plain.replay(spec={"weights": {"q": 1, "c": 0.0225}})
+    found = plain.replay(spec={"weights": {"q": 1, "c": 0.0175}})
     assert found.undecidable == 1, "nothing was guessed then: the price alone has spoken"
-    router = made(weights={"q": 1, "c": 0.0225})
+    router = made(weights={"q": 1, "c": 0.0175})
     router.completion(**asked(HARD, None))
-    other = {"models": [deployment("weak", 0.7), deployment("strong")], "weights": {"q": 1, "c": 0.0225}}
+    other = {"models": [deployment("weak", 0.7), deployment("strong")], "weights": {"q": 1, "c": 0.0175}}
     assert router.replay(spec=other).undecidable == 1, "the weak one is another one now"
     assert router.replay(spec={"weights": None}).decided == 1, "best quality asks for no guess"
 
@@ -243,5 +243,5 @@ def test_routers_of_a_store_use_it_too(tmp_path: Path) -> None:
     clock = FakeClock()
     models = [deployment("weak"), deployment("strong")]
     Router("saved", models, client=client, clock=clock, provider=ScriptedProvider(clock))
-    again, name = Router("saved", client=client), "router/saved@q:1|c:0.0225"
+    again, name = Router("saved", client=client), "router/saved@q:1|c:0.0175"
     assert [again.route(asked(text, name)).deployment for text in (EASY, HARD)] == ["weak", "strong"]

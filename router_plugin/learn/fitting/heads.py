@@ -32,18 +32,28 @@ FEW, FEW_PENALTIES = 600, (32.0, 64.0, 128.0, 512.0)  # with few prompts only he
 BETWEEN, WITHIN = 0.1, 8.0
 SURFACE = 8.0
 PRIOR = 40.0  # prompts' weight of the belief that 1/PRIOR of the variance is predictable
+GUESS = 500.0  # prompts' weight of the guess that was made before any was judged
 TASK_LEAN = 20.0
 CV_STEPS = 12
 
 
 @dataclass(slots=True)
+class Recipe:
+    """What a fit goes by, whichever rows it sees: the ridges' penalties, and the guess of hardness.py as weights of the
+    surface for every direction."""
+
+    penalties: Sequence[float]
+    guess: Floats
+
+
+@dataclass(slots=True)
 class Problem:
-    """Rows to learn from: features, targets' parts, task numbers (or none), groups."""
+    """Rows to learn from: features, targets' parts, task numbers (or none)."""
 
     design: Design
     parts: Floats
     tasks: Ints | None
-    penalties: Sequence[float]
+    recipe: Recipe
 
 
 Learner = Callable[[Problem, int], Array]
@@ -52,8 +62,8 @@ Learner = Callable[[Problem, int], Array]
 
 def ridges(problem: Problem, steps: int) -> Array:
     """Words and surface together, once for every penalty."""
-    targets = np.tile(problem.parts, len(problem.penalties)).astype(np.float32)
-    penalty = np.repeat(np.array(problem.penalties, np.float32), problem.parts.shape[1])
+    targets = np.tile(problem.parts, len(problem.recipe.penalties)).astype(np.float32)
+    penalty = np.repeat(np.array(problem.recipe.penalties, np.float32), problem.parts.shape[1])
     return ridge(problem.design, targets, penalty, steps)
 
 
@@ -78,9 +88,17 @@ def hierarchy(problem: Problem, steps: int) -> Array:
     return np.hstack([weights[:, :k], weights[:, :k] + weights[:, k:]])
 
 
+def guessed(problem: Problem, steps: int) -> Array:
+    """What was known before: see hardness.py."""
+    guess, design = problem.recipe.guess, problem.design
+    weights = np.zeros((design.width + design.dense.shape[1], guess.shape[1]), np.float32)
+    weights[design.width : design.width + len(guess)] = guess
+    return weights
+
+
 def learners(problem: Problem) -> Sequence[Learner]:
-    """Those that this problem allows."""
-    return (ridges, surface, hierarchy) if problem.tasks is not None else (ridges, surface)
+    """Those that this problem allows; the guess comes last."""
+    return (ridges, surface, hierarchy, guessed) if problem.tasks is not None else (ridges, surface, guessed)
 
 
 def candidates(problem: Problem, steps: int) -> Array:
@@ -91,17 +109,31 @@ def candidates(problem: Problem, steps: int) -> Array:
     )
 
 
-def combine(predicted: Floats, truth: Floats, prior: float = PRIOR) -> Floats:
-    """Non-negative weights of the candidates for one direction, under the prior on what is predictable."""
+def combine(predicted: Floats, truth: Floats) -> Floats:
+    """Non-negative weights of the candidates for one direction, under the prior on what is predictable: the last one,
+    the guess, is believed as it is until data say otherwise, the others are worth nothing until then. The prior counts
+    in units of what remains unexplained: a first pass tells how much that is."""
     scale = np.sqrt((predicted**2).mean(axis=0))
     standard = predicted / np.where(scale > 1e-12, scale, np.inf)
-    gram = standard.T @ standard + prior * np.eye(standard.shape[1])
-    toward = standard.T @ truth
-    out = np.zeros(standard.shape[1])
-    for _ in range(200):  # coordinate descent; few candidates, converges in tens of rounds
+    prior = np.full(standard.shape[1], PRIOR)
+    prior[-1] = GUESS
+    gram, toward = standard.T @ standard, standard.T @ truth
+    believed = np.zeros(len(prior))
+    believed[-1] = scale[-1]
+    found = _descend(gram + np.diag(prior), toward + prior * believed)
+    left = float(((truth - standard @ found) ** 2).sum() / max(float((truth**2).sum()), 1e-12))
+    prior *= min(1.0, left)
+    found = _descend(gram + np.diag(prior), toward + prior * believed)
+    return found / np.where(scale > 1e-12, scale, np.inf)
+
+
+def _descend(gram: Floats, toward: Floats) -> Floats:
+    """The non-negative minimum of ½wᵀGw − tᵀw by coordinate descent; few candidates, converges in tens of rounds."""
+    out = np.zeros(len(toward))
+    for _ in range(200):
         for j in range(len(out)):
-            out[j] = max(0.0, (toward[j] - gram[j] @ out + gram[j, j] * out[j]) / gram[j, j])
-    return out / np.where(scale > 1e-12, scale, np.inf)
+            out[j] = max(0.0, (toward[j] - gram[j] @ out + gram[j, j] * out[j]) / max(gram[j, j], 1e-12))
+    return out
 
 
 def gate(predicted: Floats, truth: Floats, prior: float, trust: float) -> float:

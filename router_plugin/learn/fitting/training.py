@@ -7,14 +7,15 @@ alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..prompts.space import MEASURES, Analysed, Space
 from .curve import curve_of
-from .heads import CV_STEPS, FEW, FEW_PENALTIES, PENALTIES, Head, Problem, candidates, combine, gate
+from .hardness import guess_of
+from .heads import CV_STEPS, FEW, FEW_PENALTIES, PENALTIES, Head, Problem, Recipe, candidates, combine, gate
 from .incumbent import Judged, spread_for
 from .linear import Array, Design, Ints, apply
 from .novelty import fit_novelty, odds
@@ -48,9 +49,27 @@ def deal(labels: Ints, hands: int, random: np.random.Generator) -> Ints:
     return (order % hands)[labels]
 
 
-def held_out(data: Data, parts: Floats, hands: Ints, penalties: Sequence[float]) -> tuple[Floats, Floats, Ints]:
-    """Every candidate's predictions of the rows of each hand by the others: (rows, candidates, directions), the rows'
-    familiarity then, and which rows."""
+@dataclass(slots=True)
+class Trial:
+    """Predictions of rows that were held out: every candidate's (rows, candidates, directions), what was true, how
+    familiar the rows were."""
+
+    predicted: Floats
+    truth: Floats
+    familiar: Floats
+
+    def mixed(self, mixing: Floats) -> Floats:
+        """Predictions of the combination: (rows, directions)."""
+        return np.asarray(np.einsum("njk,jk->nk", self.predicted, mixing))
+
+    def values(self, mixing: Floats, targets: Targets) -> Judged:
+        """Predicted and true values of all models."""
+        back = targets.basis.T
+        return targets.mean + self.mixed(mixing) @ back, targets.mean + self.truth @ back
+
+
+def held_out(data: Data, parts: Floats, hands: Ints, recipe: Recipe) -> Trial:
+    """The rows of each hand, predicted by the others."""
     predicted, familiar, rows = [], [], []
     for hand in range(hands.max() + 1):
         inside, outside = np.flatnonzero(hands != hand), np.flatnonzero(hands == hand)
@@ -61,58 +80,48 @@ def held_out(data: Data, parts: Floats, hands: Ints, penalties: Sequence[float])
         design, _ = space.rows(train.seen)
         space.settle(design, train.clusters)
         mean = parts[inside].mean(axis=0)
-        weights = candidates(Problem(design, parts[inside] - mean, train.tasks, penalties), CV_STEPS)
+        weights = candidates(Problem(design, parts[inside] - mean, train.tasks, recipe), CV_STEPS)
         there, known = space.rows(data.seen.take(outside))
         flat = apply(there, weights.reshape(len(weights), -1))
         predicted.append(flat.reshape(len(outside), weights.shape[1], -1))
         familiar.append(known)
         rows.append(outside)
     if not rows:
-        return np.zeros((0, len(penalties) + 1, parts.shape[1])), np.zeros((0, MEASURES)), np.zeros(0, np.int64)
-    return np.concatenate(predicted).astype(np.float64), np.concatenate(familiar), np.concatenate(rows)
+        return Trial(np.zeros((0, 1, parts.shape[1])), parts[:0], np.zeros((0, MEASURES)))
+    return Trial(np.concatenate(predicted).astype(np.float64), parts[np.concatenate(rows)], np.concatenate(familiar))
 
 
-def fit_head(data: Data, targets: Targets, design: Design, seed: int, note: Note, bounded: bool = True) -> Head:
-    """The head of one table of targets; ``bounded``: qualities, with the incumbent's margin and a curve."""
+def fit_head(
+    data: Data, targets: Targets, design: Design, seed: int, note: Note, hardness: Floats | None = None
+) -> Head:
+    """The head of one table of targets; of qualities where there is ``hardness`` (see hardness.py): they lean on it and
+    have the incumbent's margin and a curve."""
     flat = Head.flat(targets, design.width + design.dense.shape[1])
     if len(np.unique(data.groups)) < FEWEST or not targets.parts.any():
         return flat
     random = np.random.default_rng(seed)
     few = np.sort(random.permutation(len(targets.parts))[: WORK // targets.parts.shape[1]])
     sample, parts = data.take(few), targets.parts[few]
+    nothing = np.zeros((0, parts.shape[1]))
     penalties = FEW_PENALTIES if len(targets.parts) < FEW else PENALTIES
+    recipe = Recipe(penalties, nothing if hardness is None else guess_of(hardness, targets))
     note("cross-validation")
-    predicted, familiar, rows = held_out(sample, parts, deal(sample.groups, FOLDS, random), penalties)
-    truth = parts[rows]
-    mixing = np.stack([combine(predicted[:, :, k], truth[:, k]) for k in range(parts.shape[1])], axis=1)
-    inside = Held(np.einsum("njk,jk->nk", predicted, mixing), truth, familiar)
+    inside = held_out(sample, parts, deal(sample.groups, FOLDS, random), recipe)
     note("clusters left out")
-    outside = _left_out(sample, parts, mixing, random, penalties)
-    gates = _gates(inside, outside)
+    outside = held_out(sample, parts, _bundles(sample.clusters, random), recipe)
+    pairs = zip(np.moveaxis(inside.predicted, 2, 0), inside.truth.T, strict=True)
+    mixing = np.stack([combine(predicted, truth) for predicted, truth in pairs], axis=1)
+    signal = inside.mixed(mixing).var(axis=0)
+    mixing = mixing * _gates(inside, outside, mixing)
     note("final weights")
-    weights = _rounded(_final(Problem(design, targets.parts, data.tasks, penalties), mixing * gates))
-    signal = inside.predicted.var(axis=0)
+    weights = _rounded(_final(Problem(design, targets.parts, data.tasks, recipe), mixing))
     novelty = fit_novelty(inside.familiar, outside.familiar)
     head = Head(targets.mean, targets.basis, weights, signal, targets.noise, targets.seen, novelty)
-    if len(targets.mean) > 2 and bounded:  # of two, order is all
-        known, new = inside.values(gates, targets), outside.values(gates, targets)
+    if len(targets.mean) > 2 and hardness is not None:  # of two, order is all
+        known, new = inside.values(mixing, targets), outside.values(mixing, targets)
         head.margin = spread_for(known, new, int(targets.mean.argmax()))
         head.curve = curve_of(head.held(known[0], odds(novelty, inside.familiar)), known[1])
     return head
-
-
-@dataclass(slots=True)
-class Held:
-    """Predictions of rows that were held out, before any gate: directions predicted and true, and familiarity."""
-
-    predicted: Floats
-    truth: Floats
-    familiar: Floats
-
-    def values(self, gates: Floats, targets: Targets) -> Judged:
-        """Predicted and true values of all models."""
-        back = targets.basis.T
-        return targets.mean + (self.predicted * gates) @ back, targets.mean + self.truth @ back
 
 
 def _final(problem: Problem, mixing: Floats) -> Array:
@@ -120,19 +129,15 @@ def _final(problem: Problem, mixing: Floats) -> Array:
     return np.asarray(np.einsum("djk,jk->dk", weights, mixing.astype(np.float32)))
 
 
-def _left_out(
-    sample: Data, parts: Floats, mixing: Floats, random: np.random.Generator, penalties: Sequence[float]
-) -> Held:
-    """Whole clusters held out, in bundles; nothing where there are too few."""
-    if len(np.unique(sample.clusters)) < 3:
-        return Held(parts[:0], parts[:0], np.zeros((0, MEASURES)))
-    predicted, familiar, rows = held_out(sample, parts, deal(sample.clusters, BUNDLES, random), penalties)
-    return Held(np.einsum("njk,jk->nk", predicted, mixing[: predicted.shape[1]]), parts[rows], familiar)
+def _bundles(clusters: Ints, random: np.random.Generator) -> Ints:
+    """The hands of clusters that are left out together; where there are too few, one hand, which nobody predicts."""
+    several = len(np.unique(clusters)) > 2
+    return deal(clusters, BUNDLES, random) if several else np.zeros(len(clusters), np.int64)
 
 
-def _gates(inside: Held, outside: Held) -> Floats:
+def _gates(inside: Trial, outside: Trial, mixing: Floats) -> Floats:
     """A gate for each direction, 0..1, leaning on what all of them have in common."""
-    predicted = np.concatenate([inside.predicted, outside.predicted])
+    predicted = np.concatenate([inside.mixed(mixing), outside.mixed(mixing)])
     truth = np.concatenate([inside.truth, outside.truth])
     scale = np.sqrt(truth.var(axis=0)) + 1e-12
     pooled = gate((predicted / scale).ravel(), (truth / scale).ravel(), 1.0, 1.0)

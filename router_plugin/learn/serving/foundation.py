@@ -1,12 +1,14 @@
 """A guess for models that nobody judged: from a prompt, how hard it is, and how much a stronger model helps.
 
 Rule: a model is known by its *ability* alone, its mean quality (declared, published, or guessed from its price), a
-prompt by how *easy* it is: ``logit(quality) = logit(ability) + easy``. So a hard prompt costs weak and strong models
-alike in logits, and what a stronger model adds rises with difficulty as long as the models mostly succeed. Ease is a
-ridge regression on the features of space.py, fitted on tables of real outcomes (benchmarks/fit_foundation.py), where
-each prompt's ease is the most probable one given its models' scores and abilities.
-Theory: the one-parameter item response model (Rasch 1960) with a normal prior on items of standard deviation 1.5.
-Defaults: penalty 8; words in half precision, under 2 MB.
+prompt by how *easy* it is: ``quality = ability ** exp(−STEPS·ease)``, as if a hard prompt were so many more steps that
+must all succeed. So what a stronger model adds rises with difficulty until both mostly fail. Ease is a ridge regression
+on the features of space.py, fitted on tables of real outcomes (benchmarks/fit_foundation.py), where each prompt's ease
+is the most probable one given its models' scores and abilities in a one-parameter item response model (Rasch 1960) with
+a normal prior on items of standard deviation 1.5. Of the tasks' means a quarter counts: what tells tasks apart on one
+table misleads on the next. A push towards "longer is harder" is worth half a standard deviation of the ease for one of
+the length.
+Defaults: penalty 4; words in half precision, under 2 MB.
 """
 
 from __future__ import annotations
@@ -21,16 +23,17 @@ import numpy as np
 
 from ...errors import SpecError, TrainingError
 from ...redact import shown
+from ..fitting.hardness import LENGTH, STEPS, fit_hardness, within_tasks
 from ..fitting.linear import Array, apply, ridge
 from ..outcomes.rows import Floats, Prompt, Table, read_rows
-from ..prompts.features import analyse
-from ..prompts.space import Space, analyse_all
+from ..prompts.features import NAMES, analyse
+from ..prompts.space import SCALE, Analysed, Space, analyse_all
 from .artefact import read_folder, write_folder
 from .codec import read_space, space_arrays, take
 from .predictor import Prediction
 
 KIND = "foundation"
-PENALTY = 8.0
+PENALTY = 4.0
 PRIOR_STD = 1.5
 _EDGE = 0.01  # abilities and scores are kept so far from 0 and 1 in logits
 UNSURE = 0.2  # a guess stays a guess: the standard deviation said of every quality, see quality_std
@@ -43,6 +46,7 @@ class Foundation:
 
     space: Space
     weights: Array
+    hardness: Floats
     about: dict[str, Any]
     marked: str = "guess"
 
@@ -70,7 +74,7 @@ class Foundation:
 
     def save(self, path: str | Path) -> None:
         """Write the artefact, as a predictor's."""
-        arrays = space_arrays(self.space) | {"weights": self.weights.astype(np.float16)}
+        arrays = space_arrays(self.space) | {"weights": self.weights.astype(np.float16), "hardness": self.hardness}
         write_folder(Path(path), arrays, kind=KIND, about=self.about)
 
     @classmethod
@@ -84,7 +88,8 @@ class Foundation:
         space = read_space(arrays, what)
         weights = take(arrays, "weights", (len(space.buckets) + len(space.centre), 1), "f", what)
         about = facts.get("about")
-        return cls(space, weights.astype(np.float32), about if isinstance(about, dict) else {})
+        hardness = take(arrays, "hardness", (len(NAMES),), "f", what)
+        return cls(space, weights.astype(np.float32), hardness, about if isinstance(about, dict) else {})
 
 
 @cache
@@ -93,20 +98,37 @@ def foundation() -> Foundation:
     return Foundation.load(_SHIPPED)
 
 
-def fit_foundation(tables: Iterable[Iterable[Mapping[str, Any]]], about: Mapping[str, Any] | None = None) -> Foundation:
-    """A foundation fitted on tables of judged rows; no draw is random.
+def fit_foundation(
+    tables: Iterable[Iterable[Mapping[str, Any]]],
+    about: Mapping[str, Any] | None = None,
+    hardness: Iterable[Iterable[Mapping[str, Any]]] | None = None,
+) -> Foundation:
+    """A foundation fitted on tables of judged rows, its sense of hardness on those of ``hardness`` (else the same); no
+    draw is random.
 
     Raises: SpecError for malformed rows, TrainingError where no table has two models.
     """
+    known = _analysed(tables)
+    seen = Analysed(
+        [buckets for one, _ in known for buckets in one.buckets],
+        np.concatenate([one.surface for one, _ in known]),
+        np.concatenate([one.embedded for one, _ in known]),
+    )
+    space = Space.learn(seen)
+    design, _ = space.rows(seen)
+    ease = np.concatenate([one for _, one in known])
+    weights = ridge(design, ease[:, None].astype(np.float32), np.full(1, PENALTY, np.float32))
+    longer = len(space.buckets) + NAMES.index("length")
+    weights[longer] -= LENGTH * float(apply(design, weights).std()) / SCALE
+    harder = fit_hardness(known if hardness is None else _analysed(hardness))
+    return Foundation(space, weights.astype(np.float16).astype(np.float32), harder, dict(about or {}))
+
+
+def _analysed(tables: Iterable[Iterable[Mapping[str, Any]]]) -> list[tuple[Analysed, Floats]]:
     read = [table for table in map(read_rows, tables) if len(table.models) > 1]
     if not read:
         raise TrainingError("a foundation needs a table with at least two models")
-    seen = analyse_all([prompt for table in read for prompt in table.prompts])
-    space = Space.learn(seen)
-    design, _ = space.rows(seen)
-    targets = np.concatenate([ease_of(table) for table in read])
-    weights = ridge(design, targets[:, None].astype(np.float32), np.full(1, PENALTY, np.float32))
-    return Foundation(space, weights.astype(np.float16).astype(np.float32), dict(about or {}))
+    return [(analyse_all(table.prompts), within_tasks(ease_of(table), table)) for table in read]
 
 
 def ease_of(table: Table) -> Floats:
@@ -128,7 +150,7 @@ def _logit(share: Floats) -> Floats:
 
 
 def _spread(ease: Floats, ability: Floats) -> Floats:
-    return np.asarray(1.0 / (1.0 + np.exp(-(_logit(ability) + ease[:, None]))))
+    return np.asarray(np.clip(ability, _EDGE, 1.0 - _EDGE) ** np.exp(-STEPS * ease)[:, None])
 
 
 def _abilities(given: Sequence[float]) -> Floats:

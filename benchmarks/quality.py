@@ -3,9 +3,10 @@
 For every table (DIR/NAME.jsonl.gz; without --data a small made-up one): grouped splits, several seeds, ours beside
 random, prompt length alone, the models' means, the best and the cheapest single model, and the oracle. Two models:
 APGR, CPT(50), CPT(80) (RouteLLM); priced models: AIQ, AIQ_norm, CostSave (RouterBench, LLMRouterBench). Then learning
-curves, leave one task out, and out of domain. Every choice for a table is made inside ``fit``, on its training side;
-the learner's own constants were compared on parts of the three public tables of fit_foundation.py while it was written,
-so figures on other tables say more.
+curves, leave one task out, and out of domain; and what each learner is worth alone, on one split. Every choice for a
+table is made inside ``fit``, on its training side, and the sense of hardness that it leans on comes from the other
+tables, without twins. The learner's own constants were compared on parts of the three public tables of
+fit_foundation.py while it was written, so figures on other tables say more.
 Published on the same pair, 5-shot MMLU: best trained on Arena data alone APGR .524, best augmented (1,531 MMLU labels)
 .603; those routers never saw the rest of the test distribution, ours in 5-fold rows did: compare with the rows of 1,531
 labels and of "out of domain".
@@ -35,14 +36,15 @@ from quality_data import (
     without_twins,
 )
 from quality_rows import Line, length_scores, means_of, measure, print_line, show_head
-from quality_tests import learning_curve, leave_one_task_out, out_of_domain
+from quality_tests import each_learner, foundation_without, learning_curve, leave_one_task_out, out_of_domain
 
 from router_plugin.learn import fit
+from router_plugin.learn.serving.foundation import Foundation
 
 SIZES = (50, 100, 250, 300, 500, 1_000, 1_531, 5_000)
 
 
-def in_domain(name: str, rows: Rows, prices: Prices, seeds: int) -> list[Line]:
+def in_domain(name: str, rows: Rows, prices: Prices, seeds: int, foundation: Foundation) -> list[Line]:
     """5 folds for two models, 70/30 for more; every fold and seed is one measurement."""
     pair = len({m for row in rows for m in row["scores"]}) == 2
     table = rows if pair else (priced(rows, prices) or rows)
@@ -54,12 +56,15 @@ def in_domain(name: str, rows: Rows, prices: Prices, seeds: int) -> list[Line]:
         for test in tests:
             train, held = split(table, test)
             begin = time.perf_counter()
-            predictor = fit(train, seed=seed)
+            predictor = fit(train, seed=seed, foundation=foundation)
             seconds.append(time.perf_counter() - begin)
             found.setdefault("random mix", []).append(measure(np.random.default_rng(seed), held, prices))
             found.setdefault("prompt length alone", []).append(measure(length_scores(held), held, prices))
             found.setdefault("means (best single)", []).append(measure(means_of(predictor), held, prices))
             found.setdefault("ours", []).append(measure(predictor, held, prices))
+            if test is tests[0] and not seed:
+                for label, one in each_learner(train, foundation, seed).items():
+                    found.setdefault(f"{label} (one split)", []).append(measure(one, held, prices))
             moments.append(decision_us(predictor, held))
             with tempfile.TemporaryDirectory() as folder:
                 predictor.save(folder)
@@ -113,12 +118,14 @@ def main() -> None:
         if chosen and name not in chosen:
             continue
         show_head(name, rows)
+        others = {n: table for n, table in tables.items() if n != name}
+        blind = foundation_without(rows, others)
         if "domain" in wanted:
-            add(in_domain(name, rows, prices, 1 if args.quick else 3))
+            add(in_domain(name, rows, prices, 1 if args.quick else 3, blind))
         if "curve" in wanted:
-            add(learning_curve(name, rows, prices, (50, 250) if args.quick else SIZES, 1 if args.quick else 5))
+            add(learning_curve(name, rows, prices, (50, 250) if args.quick else SIZES, 1 if args.quick else 5, blind))
         if "tasks" in wanted:
-            add(leave_one_task_out(name, rows, prices, 3 if args.quick else 100))
+            add(leave_one_task_out(name, rows, prices, 3 if args.quick else 100, blind))
     if "foreign" in wanted:
         for name, rows in tables.items():
             others = {n: without_twins(t, rows) for n, t in tables.items() if n != name}

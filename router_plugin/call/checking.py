@@ -20,6 +20,7 @@ from functools import partial
 from typing import Any
 
 from ..checks import Judged, SelfConsistent, unwanted
+from ..provider.guard import checking
 from ..provider.usage import bill
 from ..records import Answered, Failed
 from .begin import begin_again, least_cost, left_of
@@ -125,18 +126,23 @@ class _Checking:
         """Why the answer is not good enough, in words; None where it is."""
         checks, first = self.call.policy.on_responses, self.kept
         free = tuple(one for one in checks if not isinstance(one, (Judged, SelfConsistent)))
-        why = unwanted(free, first.whole, self.call.kwargs)
+        why = self._free(free, first)
         if why is not None or len(free) == len(checks) or self._left() is None:
             return why
         for check in checks:
             if why is None and isinstance(check, SelfConsistent):
                 why = yield from self._sample(check)
         if why is None and self.kept is not first:
-            why = unwanted(free, self.kept.whole, self.call.kwargs)
+            why = self._free(free, self.kept)
         for check in checks:
             if why is None and isinstance(check, Judged):
                 why = yield from self._judge(check)
         return why
+
+    def _free(self, checks: tuple[Any, ...], answer: _Answer) -> str | None:
+        """Why checks that cost nothing do not want an answer."""
+        with checking():
+            return unwanted(checks, answer.whole, self.call.kwargs)
 
     def _left(self) -> float | None:
         """Nano-dollars that checks may cost; None: no other deployment could be asked, whatever they say."""
@@ -201,6 +207,7 @@ class _Checking:
 def _run(check: Judged, whole: Any, kwargs: Mapping[str, Any], beside: Beside | None) -> Any:
     """What a judge makes of an answer, or the error that it raised."""
     try:
-        return check.why_not(whole, kwargs, beside)
+        with checking():
+            return check.why_not(whole, kwargs, beside)
     except BaseException as error:  # raised where the call is carried out
         return error

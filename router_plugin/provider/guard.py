@@ -8,7 +8,8 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -230,15 +231,29 @@ class Watchdog:
 
 WATCHDOG = Watchdog()
 INSIDE: ContextVar[Guard | None] = ContextVar("router_plugin_attempt", default=None)
+_CHECKING: ContextVar[list[bool]] = ContextVar("router_plugin_check", default=[])  # noqa: B039 - [] is never changed
 
 
 def inside_attempt() -> bool:
-    """Whether this code runs inside an attempt: such calls are never routed again.
+    """Whether this code runs inside an attempt, or a check of its answer: such calls are never routed again.
 
-    The guard is asked, not only the variable: litellm's background workers keep a copy of the context for good.
+    What a variable holds is asked, not only whether it is set: litellm's background workers keep a copy of the context
+    for good.
     """
     guard = INSIDE.get()
-    return guard is not None and guard.active
+    return bool(_CHECKING.get()) or (guard is not None and guard.active)
+
+
+@contextmanager
+def checking() -> Iterator[None]:
+    """Inside, a check or judge of the user's looks at an answer."""
+    active = [True]
+    token = _CHECKING.set(active)
+    try:
+        yield
+    finally:
+        active.clear()
+        _CHECKING.reset(token)
 
 
 def _after_fork() -> None:

@@ -20,6 +20,7 @@ from router_plugin import (
     NoCandidateError,
     Pairwise,
     Router,
+    RouterError,
     RouteResult,
     RubricJudgeSpec,
     SpecError,
@@ -27,7 +28,7 @@ from router_plugin import (
     install,
 )
 from router_plugin.learn.judges import Judgement, repeat
-from router_plugin.testing import LoopbackProvider, Reply
+from router_plugin.testing import FakeClock, LoopbackProvider, Reply, ScriptedProvider
 
 GRADER = Deployment("openai/grader", name="grader", quality=0.1, **PRICE)
 RUBRIC = RubricJudgeSpec(rubric="Rate it.", model="openai/grader", min_score=0, max_score=10)
@@ -335,3 +336,27 @@ def test_judges_by_their_documents_are_stored(tmp_path: Any) -> None:
 def test_judges_that_are_none(judge: Any, words: str) -> None:
     with pytest.raises(SpecError, match=words):
         Router("r", models=["openai/cheap", "openai/dear"], rules=[rule(escalate_on=[judge])])
+
+
+def test_what_a_check_asks_of_litellm_itself_is_never_routed() -> None:
+    seen: list[str] = []
+
+    def by_hand(response: Any, kwargs: Any) -> bool:
+        try:
+            litellm.completion(model="router", messages=[{"role": "user", "content": "Is it right?"}])
+        except RouterError as error:
+            seen.append(str(error))
+        return False
+
+    def judge(request: Any, answer: str) -> float:
+        by_hand(None, None)
+        return 1.0
+
+    clock = FakeClock()
+    router = Router("r", ["openai/a", "openai/b"], provider=ScriptedProvider(clock), clock=clock,
+                    fallback_on=[checks.on_response(by_hand), checks.judged(judge)])  # fmt: skip
+    with install(router):
+        router.completion(messages=[{"role": "user", "content": "hi"}])
+        assert litellm.completion(model="router", messages=[{"role": "user", "content": "hi"}]) is not None
+    assert len(seen) == 4
+    assert all("never routed again" in text for text in seen)

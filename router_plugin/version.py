@@ -111,13 +111,14 @@ class Home:
     ) -> Sequence[Score | None] | None:
         """What a scorer says of all candidates, corrected by feedback; one that fails is reported once, and routing
         does without."""
-        models = [candidate.deployment.model for candidate in candidates]
         try:
-            given = list(ask(scorer, request, candidates))
-            if len(given) != len(models):
-                raise ValueError(f"a scorer must return one score a model: {len(models)} models, {len(given)} scores")
+            given, count = list(ask(scorer, request, candidates)), len(candidates)
+            if len(given) != count:
+                raise ValueError(f"a scorer must return one score a model: {count} models, {len(given)} scores")
             scores = _checked(given)
-            return self.posterior.corrected(models, scores) if self.posterior.known else scores
+            if not self.posterior.known:
+                return scores
+            return self.posterior.corrected([candidate.deployment.model for candidate in candidates], scores)
         except Exception:
             if not self._scorer_failed:
                 self._scorer_failed = True

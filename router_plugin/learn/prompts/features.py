@@ -99,7 +99,7 @@ for _index, _words in enumerate(MARKERS.values()):
     _MARK[[_one(word) for word in _words.split()]] = _index
 
 _CHARS = "\n?!.,;:'\"()[]{}<>=+-*/^\\$_%#`|&@"
-_CHAR_CODES = np.frombuffer(_CHARS.encode(), np.uint8)
+_CHAR_CODES = np.array([ord(char) for char in _CHARS])
 NAMES: tuple[str, ...] = (
     "length",
     "words",
@@ -128,20 +128,8 @@ NAMES: tuple[str, ...] = (
 )
 
 
-def _kinds() -> Floats:
-    """Which byte counts as letter, digit, non-ASCII, punctuation, space, capital; then which is which character."""
-    kinds = np.zeros((6 + len(_CHARS), 256))
-    kinds[0, [*range(65, 91), *range(97, 123)]] = 1.0
-    kinds[1, 48:58] = 1.0
-    kinds[2, 128:] = 1.0
-    kinds[4, 32] = 1.0
-    kinds[5, 65:91] = 1.0
-    kinds[3] = kinds[[0, 1, 2, 4]].sum(axis=0) == 0
-    kinds[range(6, len(kinds)), list(_CHARS.encode())] = 1.0
-    return kinds
-
-
-_KINDS = _kinds()
+# Where bytes of another kind begin: controls, blank, !…/, digits, :…@, capitals, […`, small letters, {…, non-ASCII.
+_KINDS = np.array([0, 32, 33, 48, 58, 65, 91, 97, 123, 128])
 _FIGURES, _MARKS, _SHARES = len(NAMES), 22 + len(_CHARS), (0.0,) * 10
 
 
@@ -163,29 +151,34 @@ def _surface(read: Text, raw: bytes, starts: Places, lengths: Places, words: NDA
     """The figures: counts go through ln(1 + x), shares stay as they are. Text is read as if a blank followed it."""
     lined = np.frombuffer(b"\n" + raw + b"\n", np.uint8)
     plain = lined[1:-1]
-    size, n = plain.size + 1.0, float(starts.size) or 1.0
-    kinds = _KINDS @ np.bincount(plain, minlength=256)
-    kinds[4] += 1.0
+    counts = np.bincount(plain, minlength=256)
+    _, blanks, _, digits, _, capitals, _, small, _, beyond = np.add.reduceat(counts, _KINDS).tolist()
+    letters = capitals + small
+    size, n = plain.size + 1, starts.size or 1
     out = np.empty(_FIGURES)
-    out[:22] = (read.length, n, *_SHARES, *_lines(lined, kinds[6]),
+    out[:22] = (read.length, n, *_SHARES, *_lines(lined, int(counts[10])),
                 read.turns, read.system, read.other, max(0, read.length - HEAD - TAIL))  # fmt: skip
-    out[22:_MARKS] = kinds[6:]
+    out[22:_MARKS] = counts.take(_CHAR_CODES)
     out[_MARKS:] = np.bincount(_MARK[words], minlength=_GROUPS + 1)[:-1]
     np.log1p(out, out)
-    np.divide(kinds[:6], size, out[2:8])
     ordered = words.copy()
     ordered.sort()
-    counts = (
-        np.add.reduce(lengths),
-        bytes(lengths > 8).count(1),  # quicker than NumPy's own count of so few
-        bytes(lined[1:].take(starts, mode="clip") < 58).count(1),  # the lower-cased text may be longer
-        bytes(ordered[1:] != ordered[:-1]).count(1) + (words.size > 0),
+    out[2:12] = (
+        letters / size,
+        digits / size,
+        beyond / size,
+        (plain.size - letters - digits - beyond - blanks) / size,
+        (blanks + 1) / size,
+        capitals / size,
+        int(np.add.reduce(lengths)) / n,
+        bytes(lengths > 8).count(1) / n,  # quicker than NumPy's own count of so few
+        bytes(lined[1:].take(starts, mode="clip") < 58).count(1) / n,  # the lower-cased text may be longer
+        (bytes(ordered[1:] != ordered[:-1]).count(1) + (words.size > 0)) / n,
     )
-    np.divide(counts, n, out[8:12])
     return out
 
 
-def _lines(lined: NDArray[np.uint8], breaks: float) -> tuple[float, ...]:
+def _lines(lined: NDArray[np.uint8], breaks: int) -> tuple[float, ...]:
     """Of the lines: how many, their mean length, the longest, the first, the last, their standard deviation. What ends
     a line counts as part of it; ``lined`` has a break in front, too."""
     size = lined.size - 1

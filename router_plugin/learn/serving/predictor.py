@@ -71,7 +71,7 @@ class Predictor:
         self._novelty: list[float] = quality.novelty.tolist()
         self._no_tokens: list[float | None] = [None] * len(self.models)
         self._untold = [] if length is None else np.flatnonzero(length.seen == 0).tolist()
-        self._asked: dict[tuple[str, ...], tuple[_Pick, list[int]]] = {}
+        self._asked: dict[tuple[str, ...], tuple[int, _Pick, _Pick]] = {}
 
     def __repr__(self) -> str:
         return f"<Predictor of {len(self.models)} models, fitted on {self.about.get('prompts', '?')} prompts>"
@@ -107,21 +107,24 @@ class Predictor:
             tokens = _tokens(told[width:]).tolist()
             for at in self._untold:
                 tokens[at] = None
-        pick, unknown = self._columns(tuple(models))
-        scores = _scores(len(models), pick(quality), pick(tokens), pick(std))
-        for at in unknown:
-            scores[at] = None
-        return scores
+        count, pick, order = self._columns(tuple(models))
+        scores = _scores(count, pick(quality), pick(tokens), pick(std))
+        scores.append(None)
+        return list(order(scores)[:-2])
 
-    def _columns(self, models: tuple[str, ...]) -> tuple[_Pick, list[int]]:
-        """What picks the figures of these models out of those of all columns (the first's where one is unknown), and
-        which are unknown: remembered for the lists that a router asks about."""
+    def _at(self, model: str) -> int | None:
+        return self._column.get(model, self._column.get(model.rpartition("/")[2]))
+
+    def _columns(self, models: tuple[str, ...]) -> tuple[int, _Pick, _Pick]:
+        """How many columns these models need, what picks those, and what puts them in the order of the models, with the
+        one behind them for a model that is unknown. Remembered for the lists that a router asks about: deployments of
+        one model share a score. (Both pick two more, so that they always give a tuple.)"""
         found = self._asked.get(models)
         if found is None:
-            known = self._column
-            columns = [known.get(model, known.get(model.rpartition("/")[2])) for model in models]
-            pick = itemgetter(*[at or 0 for at in columns], 0, 0)  # two more, so that it always gives a tuple
-            found = pick, [i for i, at in enumerate(columns) if at is None]
+            columns = [self._at(model) for model in models]
+            places = {at: place for place, at in enumerate(sorted({at for at in columns if at is not None}))}
+            order = [len(places) if at is None else places[at] for at in columns]
+            found = len(places), itemgetter(*places, 0, 0), itemgetter(*order, 0, 0)
             if len(self._asked) < 256:
                 self._asked[models] = found
         return found
@@ -132,9 +135,8 @@ class Predictor:
         Words are told by their text; the two last steps (margin, calibration) are told as such.
         Raises: SpecError for a model that this predictor does not know.
         """
-        pick, unknown = self._columns((model,))
-        at: int = pick(range(self._width))[0]
-        if unknown:
+        at = self._at(model)
+        if at is None:
             raise SpecError(f"model: must be one of {', '.join(self.models[:20])}, got {shown(model)}")
         buckets, surface = analyse(prompt)
         columns, values, _ = self.space.words(buckets)

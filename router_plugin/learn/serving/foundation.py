@@ -69,7 +69,7 @@ class Foundation:
         buckets, surface = analyse(prompt)
         columns, values, _ = self.space.words(buckets)
         width = len(self.space.buckets)
-        found = values @ self.weights[columns] + self.space.dense(surface) @ self.weights[width:]
+        found = values @ self.weights.take(columns, axis=0) + self.space.dense(surface) @ self.weights[width:]
         return list(_spread(found.astype(np.float64), _abilities(abilities))[0].tolist())
 
     def save(self, path: str | Path) -> None:

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import replace
 from typing import Any
 
-from router_plugin import Budget, Deployment, Router, RouteResult
+from router_plugin import Budget, Deployment, NoCandidateError, Router, RouteResult
 from router_plugin.testing import FakeClock, ScriptedProvider
 
 HI = [{"role": "user", "content": "hello there"}]
@@ -46,6 +46,19 @@ def obey_caps(provider: ScriptedProvider) -> None:
         return replace(reply, output_tokens=min(cap, reply.output_tokens))
 
     provider._next = capped  # type: ignore[method-assign]
+
+
+def keeps_within(
+    router: Router, provider: ScriptedProvider, mode: str, max_cost: float, cap: int | None, budget: float
+) -> None:
+    """A call under these bounds keeps them, or was refused as too dear for every deployment."""
+    obey_caps(provider)
+    try:
+        result = ask(router, mode, max_cost=max_cost, **({} if cap is None else {"max_tokens": cap}))[1]
+    except NoCandidateError:
+        return
+    assert result.cost_usd <= max_cost + 1e-12
+    assert router.budgets()[0]["settled_usd"] <= budget + 1e-12
 
 
 def _text(chunk: Any) -> str:

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import Iterator
 from typing import Any
 
 import litellm
 import pytest
+from cascading import HI, MODES, PRICE, ask, made
 
-from router_plugin import Budget, Client, Deployment, Router, RouteResult, SpecError, checks, install
-from router_plugin.testing import FakeClock, LoopbackProvider, Reply, ScriptedProvider
-
-HI = [{"role": "user", "content": "hello there"}]
-PRICE: dict[str, Any] = {"input_cost_per_token": 1e-6, "output_cost_per_token": 2e-6}
-MODES = ["sync", "async", "sync stream", "async stream"]
+from router_plugin import Client, Deployment, Router, SpecError, checks, install
+from router_plugin.testing import LoopbackProvider, Reply
 
 
 def too_short(response: Any) -> bool:
@@ -24,34 +20,6 @@ def too_short(response: Any) -> bool:
 
 def cascade(**more: Any) -> dict[str, Any]:
     return {"name": "c", "strategy": "CASCADE", "targets": ["cheap", "dear"], "escalate_on": [too_short], **more}
-
-
-def made(rule: Any, script: Any, **options: Any) -> tuple[Router, ScriptedProvider]:
-    clock = FakeClock()
-    provider = ScriptedProvider(clock, script)
-    models = [Deployment(f"openai/{n}", name=n, quality=q, **PRICE) for n, q in (("cheap", 0.5), ("dear", 0.9))]
-    return Router(
-        "r", models=models, rules=[rule], budgets=[Budget(1)], clock=clock, provider=provider, **options
-    ), provider
-
-
-def ask(router: Router, mode: str, **kwargs: Any) -> tuple[str, RouteResult]:
-    def text(chunk: Any) -> str:
-        return (chunk["choices"][0].get("delta") or {}).get("content") or "" if chunk["choices"] else ""
-
-    async def awaited() -> Any:
-        got = await router.acompletion(messages=HI, stream="stream" in mode, **kwargs)
-        return ("".join([text(c) async for c in got]) if "stream" in mode else None), got
-
-    if mode.startswith("async"):
-        said, got = asyncio.run(awaited())
-    else:
-        got = router.completion(messages=HI, stream="stream" in mode, **kwargs)
-        said = "".join(map(text, got)) if "stream" in mode else None
-    result = RouteResult.of(got)
-    assert result is not None
-    assert router.budgets()[0]["reserved_usd"] == 0
-    return said if said is not None else got["choices"][0]["message"]["content"], result
 
 
 @pytest.mark.parametrize("mode", MODES)

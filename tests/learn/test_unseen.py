@@ -99,3 +99,8 @@ def test_no_band_is_wider_than_an_expectation_can_vary() -> None:
     told = predictor.predict([row["prompt"] for row in table(200, list(KINDS), seed=3)])
     assert (told.quality_std <= np.sqrt(np.maximum(told.quality * (1 - told.quality), 1e-6)) + 1e-9).all()
     assert (told.quality_std > 0).all()
+
+
+def test_a_few_equal_scores_make_nothing_sure() -> None:
+    told = fit([{"prompt": f"Question {i}", "scores": {"a": 1.0, "b": 1.0}} for i in range(2)]).predict(["Another"])
+    assert (told.quality_std > 0.1).all()

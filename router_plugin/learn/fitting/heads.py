@@ -34,6 +34,7 @@ SURFACE = 8.0
 PRIOR = 40.0  # prompts' weight of the belief that 1/PRIOR of the variance is predictable
 GUESS = 500.0  # prompts' weight of the guess that was made before any was judged
 TASK_LEAN = 20.0
+WIDEST = 0.25  # variance of one score in 0..1, at most
 CV_STEPS = 12
 
 
@@ -197,7 +198,8 @@ class Head:
     def unsure(self) -> tuple[Floats, Floats]:
         """Every model's variances: the signal that may be missed, and what is there for every prompt."""
         usual = float(np.add.reduce(self.signal)) / len(self.mean) * PRIOR / (PRIOR + self.seen)
-        return (self.basis**2) @ self.signal, np.asarray(usual + self.noise / (self.seen + 1.0), np.float64)
+        mean = (self.noise * self.seen + WIDEST) / (self.seen + 1.0) ** 2  # two equal scores make nothing sure
+        return (self.basis**2) @ self.signal, np.asarray(usual + mean, np.float64)
 
 
 def unsure_of(missed: Floats, always: Floats, chance: Floats | float) -> Floats:

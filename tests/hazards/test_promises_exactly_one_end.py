@@ -418,6 +418,7 @@ import threading, signal, sys
 import litellm
 litellm.suppress_debug_info = True
 from router_plugin import Router, Deployment, Budget
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are started deaf to it
 price = dict(input_cost_per_token=1e-6, output_cost_per_token=2e-6, api_base={p.openai_base!r}, api_key="k")
 def routed(name):
     return Router("r", models=[Deployment("openai/" + name, **price)], budgets=[Budget(1)])

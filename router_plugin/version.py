@@ -265,7 +265,7 @@ class Version:
             keys = ledger.keys_of(request.keys)
             at.limit = ledger.left(keys)
         pool = self.select(policy)
-        scorer, weights = self.learned if home.scorer is None else home.scorer, policy.weights
+        scorer, weights = self.predictor, policy.weights
         if scorer is None and weights is not None and weights.q > 0.0 and pool.undeclared:
             scorer = self._guesser()
             at.guessed = scorer is not None

@@ -218,8 +218,7 @@ class InFlight:
         self._answered("sampled", nano, usage)
 
     def _answered(self, outcome: str, nano: int, usage: Usage) -> None:
-        if not usage.exact and self.reservation is not None:
-            nano = min(nano, self.reservation.amount)  # an estimate is never settled above what guards it
+        nano = self._guarded(nano, usage)
         self._end(outcome, nano, usage)
         latency = (self.record.latency_ms or 0.0) / 1e3
         if self.ttft_s is not None:
@@ -271,9 +270,11 @@ class InFlight:
             log.exception("the usage of an answer of %r could not be read; an estimate is settled", self.candidate.name)
             usage = Usage(self.call.request.estimate, 0, exact=False)
             nano = self.price(usage)
-        if not usage.exact and self.reservation is not None:
-            nano = min(nano, self.reservation.amount)  # an estimate is never settled above what guards it
-        return nano, usage
+        return self._guarded(nano, usage), usage
+
+    def _guarded(self, nano: int, usage: Usage) -> int:
+        """A cost as it is settled: an estimate never above what guards it."""
+        return nano if usage.exact or self.reservation is None else min(nano, self.reservation.amount)
 
     @property
     def at_most(self) -> float:

@@ -1,9 +1,9 @@
 """What is known of a table before any of its prompts was judged: hard prompts show it on their surface.
 
-Rule: 89 weights say how much harder than a table's usual prompt one is whose surface figures lie so many standard
-deviations from the table's own. Every model's quality then moves as in serving/foundation.py: by ``STEPS·q·ln q`` for a
-logit of hardness at its mean quality q, weak models more than strong ones unless they mostly fail. The guess is one
-candidate of the stack (heads.py).
+Rule: a weight for every figure of the surface says how much harder than a table's usual prompt one is where that figure
+lies so many standard deviations from the table's own. Every model's quality then moves as in serving/foundation.py: by
+``STEPS·q·ln q`` for a logit of hardness at its mean quality q, weak models more than strong ones unless they mostly
+fail. The guess is one candidate of the stack (heads.py).
 The weights are fitted by benchmarks/fit_foundation.py: within tasks, since what tells tasks apart on one table
 misleads on the next, and with a push by ``LENGTH`` of their spread for a standard deviation of length. Ninety figures
 know no prompt by heart.
@@ -15,7 +15,7 @@ import numpy as np
 
 from ..outcomes.rows import Table
 from ..prompts.features import NAMES
-from ..prompts.space import CAP, SCALE, Analysed
+from ..prompts.space import SCALE, Analysed, Space
 from .targets import Floats, Targets
 
 LENGTH, PENALTY, STEPS = 0.5, 1_000.0, 0.8
@@ -31,16 +31,11 @@ def within_tasks(ease: Floats, table: Table) -> Floats:
 
 def fit_hardness(tables: list[tuple[Analysed, Floats]]) -> Floats:
     """The weights, from tables of prompts and their eases within tasks (in logits): shape (len(NAMES),)."""
-    rows = np.concatenate([_standard(seen.surface) for seen, _ in tables])
+    rows = np.concatenate([Space.learn(seen).dense(seen.surface) for seen, _ in tables]).astype(np.float64) / SCALE
     hard = -np.concatenate([ease - ease.mean() for _, ease in tables])
     weights = np.linalg.solve(rows.T @ rows + PENALTY * np.eye(rows.shape[1]), rows.T @ hard)
     weights[NAMES.index("length")] += LENGTH * float((rows @ weights).std())
     return np.asarray(weights)
-
-
-def _standard(surface: Floats) -> Floats:
-    spread = np.maximum(surface.std(axis=0), 1e-9)
-    return np.asarray(np.clip((surface - surface.mean(axis=0)) / spread, -CAP, CAP))
 
 
 def guess_of(hardness: Floats, targets: Targets) -> Floats:

@@ -2,14 +2,14 @@
 
 Rule: several learners predict each direction of ``targets.py``: ridge on words and surface under penalties from light
 to heavy, ridge on the surface alone, and (where tasks are named) ridge on the *tasks' means*, whose noise is small,
-alone and with a heavier ridge on what differs within tasks. For
-each direction a non-negative combination of their out-of-fold predictions is fitted with a prior that says "a prompt
-explains about 2 % of the variance": on 50 prompts little is believed, on 5,000 what the data say. Since all are linear,
-the combination is one vector of weights and serving costs the same whatever won.
+alone and with a heavier ridge on what differs within tasks. One more is not learned here: the guess of hardness.py.
+For each direction a non-negative combination of their out-of-fold predictions is fitted with a prior that says "a
+prompt explains about 2 % of the variance", and believes the guess: on 50 prompts little else is believed, on 5,000 what
+the data say. Since all are linear, the combination is one vector of weights and serving costs the same whatever won.
 Then the gate: the same combination is judged on clusters left out of training as wholes. A slope of truth on
 prediction is fitted for each direction to both kinds of predictions together and multiplies the weights. (Slopes that
-fall with a prompt's familiarity were tried: they cost order in domain. Novelty widens the incumbent's margin
-instead, see incumbent.py.)
+fall with a prompt's familiarity were tried: they cost order in domain. Novelty widens the incumbent's margin instead,
+see incumbent.py.)
 Theory: stacking (Wolpert 1992; Breiman 1996, non-negative); calibration slope (Cox 1958).
 """
 

@@ -38,7 +38,9 @@ def _meant(deployments: Sequence[Deployment], name: str) -> Deployment | None:
 
 def placed(judge: Any, router: Router) -> list[tuple[str, Deployment]]:
     """(the model that a judge names, where a router says that it is)."""
-    return [(model, known_deployment(known_deployments(router), model)) for model, _, _ in asks(judge)]
+    names = [model for model, _, _ in asks(judge)]
+    known = known_deployments(router) if names else []
+    return [(name, known_deployment(known, name)) for name in names]
 
 
 def placed_among(judge: Any, routers: Iterable[Router]) -> tuple[list[Deployment], Router | None]:

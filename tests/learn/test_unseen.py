@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from router_plugin.learn import fit
+from router_plugin.learn import Predictor, fit
 from router_plugin.learn.fitting.curve import bent, curve_of
 from router_plugin.learn.fitting.incumbent import hold, spread_for
 from router_plugin.learn.fitting.novelty import fit_novelty, odds
@@ -104,3 +105,31 @@ def test_no_band_is_wider_than_an_expectation_can_vary() -> None:
 def test_a_few_equal_scores_make_nothing_sure() -> None:
     told = fit([{"prompt": f"Question {i}", "scores": {"a": 1.0, "b": 1.0}} for i in range(2)]).predict(["Another"])
     assert (told.quality_std > 0.1).all()
+
+
+@pytest.mark.parametrize("beyond", [1e-16, 0.02])
+def test_a_curve_of_truth_that_is_beyond_an_end_by_rounding_still_rises(beyond: float) -> None:
+    said = np.linspace(0.0, 1.0, 900).reshape(300, 3)
+    for truth in (np.ones_like(said) + 2 * beyond, np.zeros_like(said) - beyond):
+        curve = curve_of(said, truth)
+        assert (np.diff(curve) >= 0.0).all()
+        assert (curve.min(), curve.max()) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize("size", [201, 1_003, 4_999])
+def test_a_curve_of_equal_predictions_rises(size: int) -> None:
+    draw = np.random.default_rng(size)
+    for value in (0.1, 0.3, 0.7, 0.9, 1.0 - 1e-16, 1.0):
+        said = np.full((size, 3), value)
+        for truth in (said, np.ones_like(said), (draw.random(said.shape) < value).astype(float)):
+            assert (np.diff(curve_of(said, truth)) >= 0.0).all()
+
+
+def test_what_was_fitted_on_certain_outcomes_can_be_loaded(tmp_path: Path) -> None:
+    rows = table(400, list(KINDS))
+    for row in rows:
+        right = KINDS[row["task"]][1]
+        row["scores"] = {m: float(s > 0.55) for m, s in zip(("even", "left", "right"), right, strict=True)}
+    fit(rows).save(tmp_path)
+    prompts = [row["prompt"] for row in rows[:50]]
+    assert (Predictor.load(tmp_path).predict(prompts).quality == fit(rows).predict(prompts).quality).all()

@@ -21,11 +21,12 @@ def curve_of(predicted: Floats, truth: Floats) -> Floats:
         return np.array([[0.0, 1.0], [0.0, 1.0]])
     said = np.clip(predicted, 0.0, 1.0).ravel()
     parts = np.array_split(np.argsort(said, kind="stable"), PARTS)
-    told = np.array([said[part].mean() for part in parts])
+    told = np.maximum.accumulate([said[part].mean() for part in parts])  # means of equals differ by rounding
     true = np.array([truth.ravel()[part].mean() for part in parts])
     scores = len(parts[0]) / predicted.shape[1] ** 0.5  # a prompt's scores go together
     level = (true * scores + told * LEAN) / (scores + LEAN)
     rising = (np.maximum.accumulate(level) + np.minimum.accumulate(level[::-1])[::-1]) / 2
+    rising = np.clip(rising, 0.0, 1.0)  # truth that was put together again may miss an end
     ends = np.array([0.0, 1.0])
     return np.stack([np.concatenate([ends[:1], told, ends[1:]]), np.concatenate([ends[:1], rising, ends[1:]])])
 

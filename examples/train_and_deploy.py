@@ -119,7 +119,7 @@ def main() -> None:
         print(f"page: {page.stat().st_size // 1000} kB")
 
         # 4. Pick a star and deploy it: its weights become the router's own.
-        star = frontier.best(min_quality=0.9)
+        star = frontier.best(min_quality=0.95)
         router.update(weights=parse_router_string(star.string).tags[0].weights, note=f"the star {star.string}")
         served: Counter[tuple[str, str]] = Counter()
         right = cost = 0.0

@@ -17,15 +17,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from ..prompts.space import MEASURES
+from ..prompts.features import NAMES
+from ..prompts.space import MEASURES, SCALE
 from .curve import bent
 from .incumbent import hold
 from .linear import Array, Design, Ints, apply, ridge
 from .novelty import odds
 from .targets import Floats, Targets
+from .unfamiliar import widen
 
 PENALTIES = (2.0, 8.0, 32.0, 128.0)
 FEW, FEW_PENALTIES = 600, (32.0, 64.0, 128.0, 512.0)  # with few prompts only heavy ones are worth a try
@@ -36,6 +39,7 @@ GUESS = 500.0  # prompts' weight of the guess that was made before any was judge
 TASK_LEAN = 20.0
 WIDEST = 0.25  # variance of one score in 0..1, at most
 CV_STEPS = 12
+_LENGTH = NAMES.index("length")
 
 
 @dataclass(slots=True)
@@ -148,8 +152,8 @@ class Head:
     """A fitted predictor of one table: mean + (features @ weights) @ basisᵀ, then the incumbent's margin and the curve.
 
     ``signal`` and ``noise`` are the variances of the directions as predicted and of the models around their means;
-    ``novelty``, ``margin`` and ``curve`` are those of novelty.py, incumbent.py and curve.py. The gates are in the
-    weights."""
+    ``novelty``, ``margin``, ``lead`` and ``curve`` are those of novelty.py, incumbent.py, unfamiliar.py and curve.py.
+    The gates are in the weights."""
 
     mean: Floats
     basis: Floats
@@ -159,6 +163,7 @@ class Head:
     seen: Ints
     novelty: Floats
     margin: float = 0.0
+    lead: float = 0.0
     curve: Floats | None = None
 
     @classmethod
@@ -170,11 +175,8 @@ class Head:
 
     def predict(self, design: Design, familiar: Floats) -> tuple[Floats, Floats]:
         """Values and their standard deviations, prompts × models."""
-        return self.settled(self.mean + apply(design, self.weights) @ self.basis.T, odds(self.novelty, familiar))
-
-    def settled(self, values: Floats, new: Floats) -> tuple[Floats, Floats]:
-        """What is said in the end of predictions for prompts that are new by these odds (models last)."""
-        return self.curved(self.held(values, new), self._spread(new))
+        values, new = self.mean + apply(design, self.weights) @ self.basis.T, odds(self.novelty, familiar)
+        return self.curved(self.held(values, new, length_of(design.dense)), self._spread(new))
 
     def curved(self, values: Floats, unsure: Floats) -> tuple[Floats, Floats]:
         """Values on the curve; an expectation within 0..1 varies no more than their standard deviations then do."""
@@ -184,8 +186,11 @@ class Head:
         most: Floats = np.sqrt(np.maximum(values - values * values, 1e-6))
         return values, np.minimum(unsure, most)
 
-    def held(self, values: Floats, new: Floats | float) -> Floats:
-        """Predictions with the incumbent's margin."""
+    def held(self, values: Floats, new: Floats | float, length: Any) -> Floats:
+        """Predictions (models last) with the incumbent's margin or, of two models, with the length of what is new: for
+        prompts that are new by these odds, so many standard deviations longer than usual."""
+        if self.lead:
+            return widen(values, self.mean, self.lead, new, length)
         return hold(values, self.mean, self.margin, new) if self.margin else values
 
     def _spread(self, new: Floats) -> Floats:
@@ -200,6 +205,11 @@ class Head:
         usual = float(np.add.reduce(self.signal)) / len(self.mean) * PRIOR / (PRIOR + self.seen)
         mean = (self.noise * self.seen + WIDEST) / (self.seen + 1.0) ** 2  # two equal scores make nothing sure
         return (self.basis**2) @ self.signal, np.asarray(usual + mean, np.float64)
+
+
+def length_of(dense: Array) -> Any:
+    """How many standard deviations longer than usual prompts (or one) are, of their dense features."""
+    return dense[..., _LENGTH] / SCALE
 
 
 def unsure_of(missed: Floats, always: Floats, chance: Floats | float) -> Floats:

@@ -20,6 +20,7 @@ from .incumbent import Judged, spread_for
 from .linear import Array, Design, Ints, apply
 from .novelty import fit_novelty, odds
 from .targets import Floats, Targets
+from .unfamiliar import lead_of
 
 WORK, FEWEST = 32_000, 20  # prompts × directions that cross-validation reads
 FOLDS, BUNDLES = 5, 6
@@ -95,7 +96,7 @@ def fit_head(
     data: Data, targets: Targets, design: Design, seed: int, note: Note, hardness: Floats | None = None
 ) -> Head:
     """The head of one table of targets; of qualities where there is ``hardness`` (see hardness.py): they lean on it and
-    have the incumbent's margin and a curve."""
+    have the incumbent's margin and a curve, or of two models the lead of unfamiliar.py."""
     flat = Head.flat(targets, design.width + design.dense.shape[1])
     if len(np.unique(data.groups)) < FEWEST or not targets.parts.any():
         return flat
@@ -117,10 +118,14 @@ def fit_head(
     weights = _rounded(_final(Problem(design, targets.parts, data.tasks, recipe), mixing))
     novelty = fit_novelty(inside.familiar, outside.familiar)
     head = Head(targets.mean, targets.basis, weights, signal, targets.noise, targets.seen, novelty)
-    if len(targets.mean) > 2 and hardness is not None:  # of two, order is all
+    if hardness is None:
+        return head
+    if len(targets.mean) == 2:  # order is all
+        head.lead = lead_of(targets.mean)
+    elif len(targets.mean) > 2:
         known, new = inside.values(mixing, targets), outside.values(mixing, targets)
         head.margin = spread_for(known, new, int(targets.mean.argmax()))
-        head.curve = curve_of(head.held(known[0], odds(novelty, inside.familiar)), known[1])
+        head.curve = curve_of(head.held(known[0], odds(novelty, inside.familiar), None), known[1])
     return head
 
 

@@ -27,7 +27,7 @@ import numpy as np
 from ...errors import TrainingError
 from ..prompts.features import FEATURES
 
-SCHEMA = 2
+SCHEMA = 3
 MANIFEST = "manifest.json"
 _WEIGHTS = re.compile(r"weights-[0-9a-f]{16}\.npz")
 _MOST_FILE, _MOST_MANIFEST = 64 << 20, 1 << 20

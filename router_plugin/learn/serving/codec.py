@@ -47,6 +47,7 @@ def head_arrays(name: str, head: Head) -> Arrays:
         f"{name}_seen": head.seen.astype(np.int64),
         f"{name}_novelty": head.novelty,
         f"{name}_margin": np.array([head.margin]),
+        f"{name}_lead": np.array([head.lead]),
     } | ({} if head.curve is None else {f"{name}_curve": head.curve})
 
 
@@ -129,10 +130,12 @@ def read_head(name: str, arrays: Arrays, models: int, features: int, what: str) 
     if (noise < 0).any() or (signal < 0).any() or (seen < 0).any():
         raise TrainingError(f"{what}: {name} has a negative variance or count")
     novelty = take(arrays, f"{name}_novelty", (MEASURES,), "f", what)
-    margin = float(take(arrays, f"{name}_margin", (1,), "f", what)[0])
+    margin, lead = (float(take(arrays, f"{name}_{part}", (1,), "f", what)[0]) for part in ("margin", "lead"))
     if not 0.0 <= margin <= 1.0:
         raise TrainingError(f"{what}: {name}_margin is not within 0..1")
+    if lead and not (abs(lead) <= 1.0 and models == 2):
+        raise TrainingError(f"{what}: {name}_lead is not within -1..1, or not of two models")
     curve = take(arrays, f"{name}_curve", (2, -1), "f", what) if f"{name}_curve" in arrays else None
     if curve is not None and (curve.shape[1] < 2 or (np.diff(curve) < 0.0).any()):
         raise TrainingError(f"{what}: {name}_curve must rise")
-    return Head(mean, basis, weights, signal, noise, seen, novelty, margin, curve)
+    return Head(mean, basis, weights, signal, noise, seen, novelty, margin, lead, curve)

@@ -22,7 +22,7 @@ from ...errors import SpecError, TrainingError
 from ...records import Request
 from ...redact import shown
 from ...snapshot import Score
-from ..fitting.heads import Head, unsure_of
+from ..fitting.heads import Head, length_of, unsure_of
 from ..fitting.novelty import odds_of_one
 from ..outcomes.rows import Floats, Prompt
 from ..prompts.encoder import CachedEncoder, Encoder
@@ -98,9 +98,9 @@ class Predictor:
         """The router's question (``snapshot.Scorer``): one request, all models; None for a model it does not know.
 
         A model is known by the name that it was judged under, or by that without its provider ("openai/gpt-4o")."""
-        told, new = self._one(request.messages)
+        told, new, length = self._one(request.messages)
         width = self._width
-        values, unsure = self._settled(told[:width], new)
+        values, unsure = self._settled(told[:width], new, length)
         quality, std = np.minimum(np.maximum(values, 0.0), 1.0).tolist(), unsure.tolist()
         tokens = self._no_tokens
         if self.length is not None:
@@ -153,11 +153,12 @@ class Predictor:
         for i, value in enumerate(added):
             name = NAMES[i] if i < len(NAMES) else "embedding"
             found[name] = found.get(name, 0.0) + float(value)
-        told, new = self._one(prompt)
+        told, new, length = self._one(prompt)
         told = told[: self._width]
-        held = self.quality.held(told, new)
-        found["margin of the best single model"] = float(held[at] - told[at])
-        found["calibration"] = float(self._settled(told, new)[0][at] - held[at])
+        held = self.quality.held(told, new, length)
+        why = "length, of a prompt of no known kind" if self.quality.lead else "margin of the best single model"
+        found[why] = float(held[at] - told[at])
+        found["calibration"] = float(self._settled(told, new, length)[0][at] - held[at])
         return sorted(((k, v) for k, v in found.items() if v), key=lambda pair: (-abs(pair[1]), pair[0]))[:most]
 
     def save(self, path: str | Path) -> None:
@@ -186,9 +187,9 @@ class Predictor:
     def _embed(self, prompts: Sequence[Prompt]) -> Floats | None:
         return None if self.encoder is None else self.encoder.encode([read_prompt(p).text for p in prompts])
 
-    def _one(self, prompt: Prompt) -> tuple[Floats, float]:
-        """What all models' qualities are before they are settled, then the logarithms of their output tokens; and the
-        odds that the prompt is new: the same figures as ``predict`` works out."""
+    def _one(self, prompt: Prompt) -> tuple[Floats, float, float]:
+        """What all models' qualities are before they are settled, then the logarithms of their output tokens; the odds
+        that the prompt is new; and how long it is: the same figures as ``predict`` works out."""
         buckets, surface = analyse(prompt)
         columns, values, known = self.space.words(buckets)
         if self.encoder is not None:
@@ -196,12 +197,13 @@ class Predictor:
         dense = self.space.dense(surface)
         found = values @ self._words.take(columns, axis=0) + dense @ self._dense
         new = odds_of_one(self._novelty, self.space.measures(known, found[self._all :], dense))
-        return self._means + found[: self._all].astype(np.float64) @ self._spread, new
+        told = self._means + found[: self._all].astype(np.float64) @ self._spread
+        return told, new, float(length_of(dense)) if self.quality.lead else 0.0
 
-    def _settled(self, told: Floats, new: float) -> tuple[Floats, Floats]:
-        """``Head.settled`` for one prompt: what does not depend on it was worked out before."""
+    def _settled(self, told: Floats, new: float, length: float) -> tuple[Floats, Floats]:
+        """``Head.predict``'s last steps for one prompt: what does not depend on it was worked out before."""
         unsure = unsure_of(self._missed, self._always, new / (1.0 + new))
-        return self.quality.curved(self.quality.held(told, new), unsure)
+        return self.quality.curved(self.quality.held(told, new, length), unsure)
 
 
 def _spread(quality: Head, length: Head | None) -> tuple[Floats, Floats]:

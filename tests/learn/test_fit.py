@@ -183,5 +183,5 @@ def test_a_seed_is_a_whole_number(seed: Any) -> None:
 
 
 def bytes_of(folder: Path) -> dict[str, bytes]:
-    assert json.loads((folder / "manifest.json").read_text())["schema"] == 2
+    assert json.loads((folder / "manifest.json").read_text())["schema"] == 3
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}

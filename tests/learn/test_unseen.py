@@ -11,8 +11,9 @@ import pytest
 
 from router_plugin.learn import Predictor, fit
 from router_plugin.learn.fitting.curve import bent, curve_of
-from router_plugin.learn.fitting.incumbent import hold, spread_for
+from router_plugin.learn.fitting.incumbent import hold, press, spread_for
 from router_plugin.learn.fitting.novelty import fit_novelty, odds
+from router_plugin.learn.fitting.unfamiliar import lead_for, widen
 
 KINDS = {
     "law": ("Under the statute, may the {} tenant recover damages from the {} landlord in court?", (0.6, 0.9, 0.1)),
@@ -70,6 +71,58 @@ def test_there_is_no_margin_where_kinds_left_out_gain_as_well() -> None:
     assert spread_for((truth, truth), (truth, truth), 0) == 0.0
     assert spread_for((truth, truth), (truth[:, ::-1], truth), 0) > 0.0
     assert spread_for((truth[:, :2], truth[:, :2]), (truth[:, ::-1], truth), 0) == 0.0
+
+
+def test_two_models_are_told_apart_by_length_where_a_prompt_is_new_and_as_learned_where_it_is_not() -> None:
+    mean, quality = np.array([0.6, 0.8]), np.array([[0.9, 0.5], [0.3, 0.9], [0.6, 0.8]])
+    lengths = np.array([2.0, -1.0, 0.0])
+    near = widen(quality, mean, 0.1, np.full(3, 0.05), lengths)
+    assert np.allclose(near, quality, atol=1e-5)
+    far = widen(quality, mean, 0.1, np.full(3, 20.0), lengths)
+    assert np.allclose(far[:, 1] - far[:, 0], 0.2 + 0.1 * lengths, atol=0.01)
+    assert np.allclose(far.sum(axis=1), quality.sum(axis=1))
+    mirrored = widen(quality[:, ::-1], mean[::-1], 0.1, np.full(3, 20.0), lengths)
+    assert np.allclose(mirrored[:, ::-1], far)
+    one = widen(quality[0], mean, 0.1, 20.0, 2.0)
+    assert np.allclose(one, far[0])
+
+
+def test_what_follows_the_truth_on_kinds_left_out_is_always_followed() -> None:
+    draw = np.random.default_rng(3)
+    truth, mean = draw.random((400, 2)), np.array([0.7, 0.4])
+    noise = draw.random((400, 2))
+    assert lead_for((truth, truth), (truth, truth), mean) == 0.0
+    assert lead_for((truth, truth), (noise, truth), mean) > 0.0
+    assert lead_for((truth, truth), (truth[:9], truth[:9]), mean) > 0.0, "nine prompts make nothing sure"
+    assert lead_for((truth, truth), (truth[:0], truth[:0]), mean) == 0.0
+    assert lead_for((truth, truth), (0.0 * noise, truth), np.array([0.3, 0.1])) < 0.0, "both mostly fail what is hard"
+
+
+@pytest.mark.parametrize("better", [0, 1])
+def test_few_labels_do_not_take_a_prompt_from_the_better_of_two_models(better: int) -> None:
+    draw, skill = random.Random(better), (0.8, 0.65)
+    gains = []
+    for seed in range(6):
+        rows = [
+            {
+                "prompt": row["prompt"],
+                "scores": {m: float(draw.random() < skill[at ^ better]) for at, m in enumerate("ab")},
+            }
+            for row in table(50, list(KINDS), seed)
+        ]
+        mean = np.mean([[row["scores"][m] for m in "ab"] for row in rows], axis=0)
+        quality = fit(rows).predict([row["prompt"] for row in table(200, list(KINDS), seed + 100)]).quality
+        gains.append((quality.argmax(axis=1) == mean.argmax()).mean())
+    assert np.mean(gains) > 0.95
+
+
+def test_pressing_keeps_the_order_of_prompts() -> None:
+    quality = np.column_stack([np.full(301, 0.5), np.linspace(0.0, 1.0, 301)])
+    held = press(quality, 0, 0.1, 0.1)
+    ahead = held[:, 1] - held[:, 0]
+    assert (np.diff(ahead) > 0.0).all()
+    assert (ahead[quality[:, 1] > 0.6001] > 0.0).all()
+    assert (ahead[quality[:, 1] < 0.5999] < 0.0).all()
 
 
 def test_novelty_tells_kinds_left_out_and_says_even_odds_where_it_knows_nothing() -> None:

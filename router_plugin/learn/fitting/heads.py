@@ -24,7 +24,7 @@ import numpy as np
 from ..prompts.features import NAMES
 from ..prompts.space import MEASURES, SCALE
 from .curve import bent
-from .incumbent import hold
+from .incumbent import hold, press
 from .linear import Array, Design, Ints, apply, ridge
 from .novelty import odds
 from .targets import Floats, Targets
@@ -189,9 +189,13 @@ class Head:
     def held(self, values: Floats, new: Floats | float, length: Any) -> Floats:
         """Predictions (models last) with the incumbent's margin or, of two models, with the length of what is new: for
         prompts that are new by these odds, so many standard deviations longer than usual."""
+        if not self.margin:
+            return values
+        if len(self.mean) != 2:
+            return hold(values, self.mean, self.margin, new)
         if self.lead:
-            return widen(values, self.mean, self.lead, new, length)
-        return hold(values, self.mean, self.margin, new) if self.margin else values
+            values = widen(values, self.mean, self.lead, new, length)
+        return press(values, int(self.mean.argmax()), self.margin, self.margin)
 
     def _spread(self, new: Floats) -> Floats:
         """The standard deviation of the expectation: as much signal as was found is taken to be missed, twice as much

@@ -5,8 +5,10 @@ more than a margin m: leads from −c to m are pressed together into −c to 0, 
 they are. So the order of the others stays, and no figure changes by more than its lead and c. c is m, at most ``REACH``
 of the spread of predicted leads. The margin is ``SHARE`` of that spread, times the odds that the prompt is of no kind
 that was seen (novelty.py): hardly any in the middle of what is known, prohibitive far from it. Where the odds are above
-``DOUBT``, predictions are drawn towards the models' means by DOUBT/odds before that. Two models need none of it: only
-the order of prompts counts; nor do tables whose kinds, left out, gain half as much as those that were seen.
+``DOUBT``, predictions are drawn towards the models' means by DOUBT/odds before that. Tables whose kinds, left out, gain
+half as much as those that were seen need none of it. Of two models, where the order of prompts counts most (it stays),
+the margin and c are the standard error of the difference of their means: with few prompts, which of them is better on
+the whole is all that is known.
 Theory: a lead that holds for known prompts alone is worth taking where P(known)·lead exceeds P(new)·loss.
 Why: on tasks never seen nearly every learned router is worse than its best single model; shrinking all predictions
 until none is chosen would lose the gain on the tasks that were seen. Shares of 0.3 and 0.5 were compared: 0.3 keeps the
@@ -31,6 +33,12 @@ def hold(quality: Floats, mean: Floats, spread: float, new: Floats | float) -> F
     drawn, margin, below = _bounds(spread, new)
     if drawn is not None:
         quality = mean + (quality - mean) * drawn
+    return press(quality, best, margin, below)
+
+
+def press(quality: Floats, best: int, margin: Any, below: Any) -> Floats:
+    """Qualities (models last) in which leads over the incumbent from −below to margin are pressed into −below to 0, and
+    larger ones lose the margin."""
     above = quality - (quality[..., best : best + 1] - below)
     loss: Floats = np.maximum(np.minimum(above * (margin / (below + margin)), margin), 0.0)
     loss[..., best] = 0.0

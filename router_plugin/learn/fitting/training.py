@@ -20,7 +20,7 @@ from .incumbent import Judged, spread_for
 from .linear import Array, Design, Ints, apply
 from .novelty import fit_novelty, odds
 from .targets import Floats, Targets
-from .unfamiliar import lead_of
+from .unfamiliar import lead_for
 
 WORK, FEWEST = 32_000, 20  # prompts × directions that cross-validation reads
 FOLDS, BUNDLES = 5, 6
@@ -120,13 +120,19 @@ def fit_head(
     head = Head(targets.mean, targets.basis, weights, signal, targets.noise, targets.seen, novelty)
     if hardness is None:
         return head
-    if len(targets.mean) == 2:  # order is all
-        head.lead = lead_of(targets.mean)
+    known, new = inside.values(mixing, targets), outside.values(mixing, targets)
+    if len(targets.mean) == 2:
+        head.lead, head.margin = lead_for(known, new, targets.mean), _doubt_of(targets)
     elif len(targets.mean) > 2:
-        known, new = inside.values(mixing, targets), outside.values(mixing, targets)
         head.margin = spread_for(known, new, int(targets.mean.argmax()))
         head.curve = curve_of(head.held(known[0], odds(novelty, inside.familiar), None), known[1])
     return head
+
+
+def _doubt_of(targets: Targets) -> float:
+    """The standard error of the difference of two models' means."""
+    apart = targets.parts @ (targets.basis[0] - targets.basis[1])
+    return float(np.clip(apart.std() / max(1, targets.seen.min()) ** 0.5, 1e-9, 1.0))
 
 
 def _final(problem: Problem, mixing: Floats) -> Array:

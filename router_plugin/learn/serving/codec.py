@@ -133,8 +133,8 @@ def read_head(name: str, arrays: Arrays, models: int, features: int, what: str) 
     margin, lead = (float(take(arrays, f"{name}_{part}", (1,), "f", what)[0]) for part in ("margin", "lead"))
     if not 0.0 <= margin <= 1.0:
         raise TrainingError(f"{what}: {name}_margin is not within 0..1")
-    if lead and not (abs(lead) <= 1.0 and models == 2):
-        raise TrainingError(f"{what}: {name}_lead is not within -1..1, or not of two models")
+    if lead and not (abs(lead) <= 1.0 and models == 2 and margin):
+        raise TrainingError(f"{what}: {name}_lead is not within -1..1, or not of two models with a margin")
     curve = take(arrays, f"{name}_curve", (2, -1), "f", what) if f"{name}_curve" in arrays else None
     if curve is not None and (curve.shape[1] < 2 or (np.diff(curve) < 0.0).any()):
         raise TrainingError(f"{what}: {name}_curve must rise")

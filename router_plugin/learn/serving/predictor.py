@@ -32,6 +32,8 @@ from ..prompts.space import Space, analyse_all
 from .codec import read_parts, write_parts
 
 _MOST_TOKENS = 1e6
+_HELD = "margin of the best single model"
+_HELD_OF_TWO = f"{_HELD}, and length where the prompt is of no known kind"
 _Pick = Callable[[Sequence[Any]], tuple[Any, ...]]
 
 
@@ -156,7 +158,7 @@ class Predictor:
         told, new, length = self._one(prompt)
         told = told[: self._width]
         held = self.quality.held(told, new, length)
-        why = "length, of a prompt of no known kind" if self.quality.lead else "margin of the best single model"
+        why = _HELD_OF_TWO if self.quality.lead else _HELD
         found[why] = float(held[at] - told[at])
         found["calibration"] = float(self._settled(told, new, length)[0][at] - held[at])
         return sorted(((k, v) for k, v in found.items() if v), key=lambda pair: (-abs(pair[1]), pair[0]))[:most]

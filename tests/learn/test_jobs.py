@@ -519,6 +519,7 @@ def test_a_router_that_others_change_meanwhile_is_not_a_failure(tmp_path: Path) 
         ([{"prompt": "the same", "ref_answer": "ok"}, {"prompt": "the same", "ref_answer": "no"}], 4),
         (["plain text", "\ud800 lone \x00"], 4),
         ([{"messages": [{"role": "system", "content": "s"}, {"role": "user", "content": "u"}], "temperature": 0}], 2),
+        ([[{"role": "user", "content": "a list of messages"}], {"prompt": [{"role": "user", "content": "so"}]}], 4),
     ],
 )
 def test_degenerate_requests(tmp_path: Path, requests: Any, pairs: int) -> None:
@@ -526,6 +527,24 @@ def test_degenerate_requests(tmp_path: Path, requests: Any, pairs: int) -> None:
     client, router = world_of(tmp_path, world)
     job = trained(client, router, judge=lambda request, answer: 0.5, requests=requests)
     assert (job.status, job.n_done) == ("SUCCESS", pairs)
+
+
+def test_a_reference_answer_that_a_data_frame_leaves_out_is_none(tmp_path: Path) -> None:
+    client, router = world_of(tmp_path, World())
+    given = [{"prompt": f"q{i}", "ref_answer": "ok" if i else float("nan")} for i in range(4)]
+    job = trained(client, router, requests=given, judge=ExactMatch())
+    assert (job.n_done, job.n_failed) == (6, 2)
+
+
+@pytest.mark.parametrize("name", ["poll_interval", "poll_timeout"])
+@pytest.mark.parametrize("seconds", [float("nan"), "10", True])
+def test_how_long_to_wait_is_a_number(tmp_path: Path, name: str, seconds: Any) -> None:
+    client, router = world_of(tmp_path, World())
+    job = trained(client, router)
+    with pytest.raises(SpecError, match=f"{name}: must be"):
+        client.routers.wait_training_job(job.name, **{name: seconds})
+    with pytest.raises(ResourceNotFoundError):
+        client.routers.poll_training_job("\ud800")
 
 
 def test_one_model_is_enough_where_there_is_one(tmp_path: Path) -> None:
@@ -561,6 +580,7 @@ def test_requests_come_from_a_file(tmp_path: Path) -> None:
         ([{"prompt": "a", "n": 2}], "one answer"),
         ([{"prompt": "a", "max_tokens": -1}], "max_tokens"),
         ([{"prompt": "a", "tools": {1, 2}}], "JSON"),
+        ([{"prompt": "a", "temperature": float("nan")}], r"requests\[0\]: cannot be kept as JSON"),
     ],
 )
 def test_wrong_requests_are_errors_before_anything_is_asked(tmp_path: Path, requests: Any, words: str) -> None:
@@ -582,6 +602,7 @@ def test_wrong_requests_are_errors_before_anything_is_asked(tmp_path: Path, requ
         ({"budget_usd": -1}, SpecError, "usd"),
         ({"concurrency": 0}, SpecError, "concurrency"),
         ({"seed": 0.5}, SpecError, "seed"),
+        ({"seed": -1}, SpecError, "seed: must be a whole number of at least 0"),
         ({"name": "a/b"}, SpecError, "name"),
     ],
 )

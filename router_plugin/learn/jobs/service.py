@@ -138,8 +138,10 @@ class TrainingJobs:
         if isinstance(judge, str):
             judge = JudgesClient(self._client).existing(judge)
         made(judge, lambda model, messages, **kwargs: None)  # type: ignore[arg-type]  # is it one?
-        if isinstance(seed, bool) or not isinstance(seed, int):
-            raise SpecError(f"seed: must be a whole number, not {shown(seed)}")
+        if (
+            isinstance(seed, bool) or not isinstance(seed, int) or seed < 0
+        ):  # what fitting would refuse, once all is paid
+            raise SpecError(f"seed: must be a whole number of at least 0, got {shown(seed)}")
         deployments = resolved(found, llms)
         read, _ = read_requests(requests)
         budget = None if budget_usd is None else Budget(budget_usd).usd
@@ -229,7 +231,7 @@ class TrainingJobs:
 
         Raises: TimeoutError; TrainingError where it was killed and nobody works on it; ResourceNotFoundError.
         """
-        interval, timeout = number(poll_interval), number(poll_timeout)
+        interval, timeout = _seconds("poll_interval", poll_interval), _seconds("poll_timeout", poll_timeout)
         name, deadline = _last(job_name), self._clock.monotonic() + timeout
         while True:
             here = self._running.get(name)
@@ -275,6 +277,13 @@ def _has_more(row: dict[str, Any], budget_usd: float | None) -> bool:
 def _whole(what: str, value: Any) -> int:
     try:
         return count(value)
+    except ValueError as error:
+        raise SpecError(f"{what}: {error}") from None
+
+
+def _seconds(what: str, value: Any) -> float:
+    try:
+        return number(value)
     except ValueError as error:
         raise SpecError(f"{what}: {error}") from None
 

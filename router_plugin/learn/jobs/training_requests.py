@@ -1,8 +1,8 @@
 """What a training job asks: requests read from messages, prompts or a JSONL file, checked before anything is paid for.
 
 A request is ``{"messages": […]}`` with any of litellm's parameters, ``{"prompt": …}`` (text, or messages), a list of
-messages, or plain text; ``ref_answer``, ``id`` and ``task`` are for judges and reports. What would choose who answers (``models``, ``routing`` …), or where,
-is refused: the job itself does. The same request twice is asked once.
+messages, or plain text; ``ref_answer``, ``id`` and ``task`` are for judges and reports. What would choose who answers
+(``models``, ``routing`` …), or where, is refused: the job itself does. The same request twice is asked once.
 """
 
 from __future__ import annotations

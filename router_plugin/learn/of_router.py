@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from .judges.placing import placed
 from .outcomes.tables import read_outcomes
 from .serving.predictor import Predictor
 
+log = logging.getLogger("router_plugin")
 PRIOR = 5.0  # judgements that the guess from the price is worth
 
 if TYPE_CHECKING:
@@ -32,6 +34,8 @@ def fit_router(router: Router, outcomes: Any, seed: int, note: str | None) -> Pr
     the artefact beside the store, of one in memory its ``scorer``."""
     rows = read_outcomes(outcomes)
     predictor = fit(rows, seed=seed)
+    if not router.spec.any_model and (strangers := _strangers(router.candidates(), predictor.models)):
+        log.warning("router %r has no deployment of %s, of which the outcomes tell", router.name, strangers)
     folder = router._home.folder
     if folder is None:
         router.scorer = predictor
@@ -126,6 +130,12 @@ def prices_of(router: Router, rows: Iterable[Mapping[str, Any]]) -> dict[str, tu
     named = dict.fromkeys(model for row in rows for model in row.get("scores", ()))
     known = {model: found for model in named if (found := _candidate(candidates, model)) is not None}
     return {m: (c.input_price / 1e3, c.output_price / 1e3) for m, c in known.items() if c.priced}
+
+
+def _strangers(candidates: Iterable[Candidate], models: Iterable[str]) -> str:
+    """Those of the models that no candidate is, in words."""
+    unknown = [shown(model) for model in models if _candidate(candidates, model) is None]
+    return ", ".join(unknown[:8]) + (" …" if len(unknown) > 8 else "")
 
 
 def _candidate(candidates: Iterable[Candidate], model: str) -> Candidate | None:

@@ -195,6 +195,13 @@ def test_a_conversation_keeps_its_draw() -> None:
         assert len({router.route(asked).deployment for _ in range(5)}) == 1
 
 
+def test_models_of_the_outcomes_that_the_router_does_not_have_are_named(caplog: pytest.LogCaptureFixture) -> None:
+    rows = [{"prompt": f"q{number}", "scores": {"a": 1.0, "openai/stranger": 0.0}} for number in range(3)]
+    made().fit(rows)
+    assert "router 'r' has no deployment of 'openai/stranger', of which the outcomes tell" in caplog.text
+    assert "'a'" not in caplog.text
+
+
 def test_a_new_model_joins_with_what_a_judge_says_of_it() -> None:
     from router_plugin import ExactMatch
 

@@ -219,6 +219,62 @@ def test_a_new_model_joins_with_what_a_judge_says_of_it() -> None:
     assert router.add_model("openai/e") is None
 
 
+def joined(**options: Any) -> Router:
+    """``made()``, which has been trained on a and b, and the model c that joined later."""
+    router = made(**options)
+    router.add_model(Deployment("openai/c", name="c", **PRICE), quality=0.9)
+    return router
+
+
+class Knows(Fixed):
+    """Was trained on a and b."""
+
+    def score(self, request: Any, models: Any) -> Any:
+        return [None if model not in ("openai/a", "openai/b") else super(Knows, self).score(request, [model])[0]
+                for model in models]  # fmt: skip
+
+
+def test_feedback_on_a_model_that_joined_later_moves_its_traffic() -> None:
+    router = joined()
+    router.scorer = Knows()
+    first = router.route({"messages": HI})
+    assert (first.deployment, first.quality_bands["c"], first.guessed) == ("c", 0.2, [])
+    for _ in range(20):
+        result = RouteResult.of(router.completion(messages=HI))
+        assert result is not None
+        router.feedback(result.request_id, 0.4 if result.deployment == "c" else 0.8)
+    last = router.route({"messages": HI})
+    assert last.deployment == "a"
+    assert last.quality_bands["c"] < 0.2, "and it is known better"
+
+
+def test_a_model_that_joined_later_is_explored() -> None:
+    router = joined(explore_usd=10, seed=1)
+    router.scorer = Knows()
+    router.update(models=[*router.spec.deployments[:2], Deployment("openai/c", name="c", quality=0.7, **PRICE)])
+    assert "c" in {router.route({"messages": HI}).deployment for _ in range(60)}
+
+
+def test_a_model_that_joined_later_and_says_nothing_of_itself_is_a_guess_that_no_bound_reads() -> None:
+    router = made()
+    router.scorer = Knows()
+    router.add_model(Deployment("openai/c", name="c", **PRICE))
+    result = router.route({"messages": HI, "routing": {"min_quality": 0.75}})
+    assert (sorted(result.ranking), result.guessed) == (["a", "c"], ["c"])
+
+
+def test_where_nobody_is_predicted_what_is_declared_is_taken_at_its_word() -> None:
+    router = joined()
+    router.scorer = "declared"
+    assert router.route({"messages": HI}).quality_bands == {}
+
+
+def test_a_bound_on_quality_reads_no_guess_of_the_foundation_when_that_is_asked_by_name() -> None:
+    router = made()
+    router.scorer = "foundation"
+    assert sorted(router.route({"messages": HI, "routing": {"min_quality": 0.99}}).ranking) == ["a", "b"]
+
+
 def test_the_foundation_tells_easy_from_hard_for_models_that_nobody_judged() -> None:
     clock = FakeClock()
     prices = {"weak": (0.4, 1e-7), "strong": (0.8, 2e-6)}

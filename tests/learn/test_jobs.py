@@ -727,6 +727,26 @@ def test_a_job_over_http_meets_faults_and_ends(tmp_path: Path) -> None:
     assert all(row["scores"] == {"openai/good": 1.0, "openai/bad": 0.0} for row in fits.rows)
 
 
+@pytest.mark.parametrize(
+    ("key", "prompt", "words"),
+    [(None, "hello", "credential"), ("os.environ/LOOPBACK_KEY", "\ud800", "bad_request")],
+)
+def test_what_was_never_sent_is_not_taken_for_a_server_that_may_come_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str | None, prompt: str, words: str
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.setenv("LOOPBACK_KEY", "k")
+    with LoopbackProvider() as provider:
+        provider.model("a", reply="ok")
+        given = {} if key is None else {"api_key": key}
+        router = Router("http", models=[Deployment("openai/a", api_base=provider.openai_base, **given, **PRICE)])
+        job = trained(
+            Client(tmp_path), router, llms=["openai/a"], requests=[{"prompt": prompt, "ref_answer": "ok"}] * 2
+        )
+        assert (job.status, provider.calls("a")) == ("FAILURE_WITHOUT_RETRY", 0)
+        assert words in str(job.error)
+
+
 def test_the_order_of_requests_is_drawn_from_the_seed(tmp_path: Path) -> None:
     orders = []
     for at, seed in (("x", 0), ("y", 0), ("z", 1)):

@@ -564,8 +564,13 @@ def test_evaluate_asks_the_judges_model_where_the_router_says(tmp_path: Path) ->
     assert client.judges.evaluate(named, ASKED, "4").score == 1.0
     router.update(models=["openai/a"])
     assert client.judges.evaluate("quality", ASKED, "4", router="one").score == 1.0, "an older version knows it"
+    assert client.judges.evaluate("quality", ASKED, "4").score == 1.0, "training has left the judge's model out"
+    assert provider.places[-1] == ("grader", "http://127.0.0.1:1", "os.environ/ONE")
     with pytest.raises(ResourceNotFoundError):
         client.judges.evaluate("quality", ASKED, "4", router="none")
+    _, other = placed_router(client, "two", api_base="http://127.0.0.1:2")
+    assert client.judges.evaluate("quality", ASKED, "4").score == 1.0, "an active version goes before older ones"
+    assert other.places == [("grader", "http://127.0.0.1:2", None)]
 
 
 def test_routers_that_disagree_about_a_judges_model_are_not_chosen_among(tmp_path: Path) -> None:

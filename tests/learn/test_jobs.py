@@ -246,6 +246,8 @@ def test_killed_any_number_of_times_each_pair_is_asked_once_but_those_in_flight(
         assert job.n_done == 12
         assert sum(world.asked.values()) == 24 + len(world.killed)
         assert died <= len(world.killed) <= died * concurrency
+        if died:
+            assert f"{len(world.killed)} calls were in flight" in job.warnings[-1], "over all the times it was killed"
         assert world.spent <= job.spent_usd <= 5.0
 
 

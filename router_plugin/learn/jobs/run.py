@@ -62,8 +62,11 @@ class Run:
         budget = None if plan.budget_usd is None else to_nano_floor(plan.budget_usd)
         lost, nano = self.store.recover(name, budget)
         if lost:
-            self._warn(f"{lost} calls were in flight when the job was killed; they count at their worst case, "
-                       f"${nano / 1e9:.6f}")  # fmt: skip
+            self.record["lost_calls"] = self.record.get("lost_calls", 0) + lost
+            self._save(RUNNING)  # however often it is killed from here, they are counted
+        if self.record.get("lost_calls"):
+            self._warn(f"{self.record['lost_calls']} calls were in flight when the job was killed; they count at their "
+                       f"worst case, ${nano / 1e9:.6f}")  # fmt: skip
         spent = self.store.counts(name)[2]
         left = None if budget is None else max(0, budget - spent) / 1e9
         router = plan.router_for(left)

@@ -265,7 +265,7 @@ class TrainingJobs:
         self._lock(name).unlink(missing_ok=True)
 
 
-_STAYS = ("llms", "version", "artefact", "judge_broken")  # of a job's record, when it is run again
+_STAYS = ("llms", "version", "artefact", "judge_broken", "lost_calls")  # of a job's record, when it is run again
 
 
 def _has_more(row: dict[str, Any], budget_usd: float | None) -> bool:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -141,8 +142,8 @@ def scorer_of(given: Any) -> Scorer | None:
         return found
     if given == DECLARED:
         return Declared()
-    if isinstance(given, str) and (given == FOUNDATION or Path(given).exists()):
-        return load_predictor(given, None)
+    if isinstance(given, (str, os.PathLike)) and (given == FOUNDATION or Path(given).exists()):
+        return load_predictor(os.fspath(given), None)
     near = did_you_mean(given, (DECLARED, FOUNDATION)) if isinstance(given, str) else ""
     raise SpecError(
         "scorer: must be 'foundation', 'declared', the path of an artefact, None, or an object with "

@@ -169,6 +169,14 @@ def exploring(**options: Any) -> Router:
     return Router("r", models=models, clock=clock, provider=provider, scorer=Unsure(), seed=3, **options)
 
 
+@pytest.mark.parametrize("kind", [str, Path])
+def test_a_scorer_may_be_the_path_of_what_was_saved(tmp_path: Path, kind: Any) -> None:
+    rows = [{"prompt": f"q{number}", "scores": {"openai/a": 0.0, "openai/b": 1.0}} for number in range(3)]
+    made().fit(rows).save(tmp_path / "p")
+    models = ["openai/a", "openai/b"]
+    assert Router("r", models=models, scorer=kind(tmp_path / "p")).route({"prompt": "x"}).model == "openai/b"
+
+
 def test_what_is_uncertain_is_tried_in_proportion_to_its_chance_of_being_the_best() -> None:
     router = exploring(explore_usd=10)
     results = [router.route({"prompt": "x"}) for _ in range(600)]

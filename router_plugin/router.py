@@ -668,10 +668,10 @@ class Router:
     ) -> float | None:
         """Let a new model join (a new version): with a declared ``quality``, or one that ``judge`` (or a stored judge
         of that name) finds on a handful of ``requests`` (answers and judging within ``budget_usd``), shrunk towards the
-        guess from its price. Gives that quality.
+        guess from its price. Gives that quality. A request that fails is one judgement less.
 
         Raises: SpecError where the router has it already; ResourceNotFoundError where no judge has that name; what the
-        model's provider raises.
+        model's provider raises, where no answer comes.
         """
         from .learn.of_router import add_model
 

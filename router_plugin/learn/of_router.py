@@ -9,14 +9,14 @@ from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 from ..decide.pool import guessed_quality, matches
-from ..errors import SpecError, TrainingError
+from ..errors import BudgetExceededError, SpecError, TrainingError
 from ..redact import shown
 from ..spec.deployment import Deployment
 from .fit import fit
 from .frontier.curve import Frontier, frontier
 from .frontier.live import Live
 from .jobs.training_requests import read_requests
-from .judges.asking import asker
+from .judges.asking import OF_THE_MODEL, asker, kind_of
 from .judges.making import made
 from .judges.placing import placed
 from .outcomes.tables import read_outcomes
@@ -88,7 +88,11 @@ def add_model(
     spec = router.spec
     if any(deployment.name == known.name for known in spec.deployments):
         raise SpecError(f"add_model: the router has {deployment.name!r} already")
-    if quality is None and requests is not None:
+    if quality is not None and requests is not None:
+        raise SpecError("add_model: give quality, or requests and a judge that finds it: one of the two")
+    if judge is not None and requests is None:
+        raise SpecError("add_model: requests: a judge needs some whose answers it can judge")
+    if requests is not None:
         quality = _judged(router, deployment, requests, judge, budget_usd)
     if quality is not None:
         given = {name: getattr(deployment, name) for name in deployment.model_fields_set}
@@ -109,13 +113,23 @@ def _judged(
     ask = asker(everyone, router.provider, router.clock, budget_usd)
     by = made(judge, ask if judges else None)
     scores: list[float] = []
-    why = "there were no requests"
+    why, failure = "there were no requests", None
     for request in read_requests(requests)[0]:
         kwargs = {name: value for name, value in request.kwargs.items() if name != "messages"}
-        answer = ask(name, request.kwargs["messages"], **kwargs)
+        try:
+            answer = ask(name, request.kwargs["messages"], **kwargs)
+        except BudgetExceededError:
+            raise
+        except Exception as error:  # one answer less, unless no other could come
+            if kind_of(error)[0] in OF_THE_MODEL:
+                raise
+            failure = error
+            continue
         judgement = by.judge(deepcopy(request.kwargs), answer.text, deepcopy(request.ref_answer))
         scores += [] if judgement.score is None else [judgement.score]
         why = str(judgement.reason)
+    if not scores and failure is not None:
+        raise failure
     if not scores:
         raise TrainingError(f"add_model: the judge gave no score at all: {why}")
     guess = guessed_quality(router.provider.facts(deployment))

@@ -321,6 +321,35 @@ def test_a_quality_that_is_none_adds_no_model(quality: Any) -> None:
     assert router.version == 1
 
 
+def test_an_answer_that_fails_is_one_judgement_less_and_none_at_all_is_the_providers_error() -> None:
+    from router_plugin import ExactMatch
+
+    class Bad(Exception):
+        status_code = 400
+
+    requests = [{"prompt": f"q{number}", "ref_answer": "right"} for number in range(5)]
+    router = made()
+    router.provider.script("c", [Reply("right"), Bad("no"), Reply("right")])  # type: ignore[attr-defined]
+    found = router.add_model(Deployment("openai/c", name="c", **PRICE), requests, ExactMatch())
+    assert found == pytest.approx((4 + 5 * router.candidates()[2].guess) / 9)
+    router.provider.script("d", [Bad("no")])  # type: ignore[attr-defined]
+    with pytest.raises(Bad):
+        router.add_model(Deployment("openai/d", name="d", **PRICE), requests, ExactMatch())
+    assert router.version == 2
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"judge": lambda request, answer: 1}, "requests: a judge needs some"),
+        ({"judge": lambda request, answer: 1, "requests": ["x"], "quality": 0.5}, "one of the two"),
+    ],
+)
+def test_what_would_be_ignored_is_refused(given: dict[str, Any], words: str) -> None:
+    with pytest.raises(SpecError, match=words):
+        made().add_model("openai/c", **given)
+
+
 def test_a_judge_that_gives_no_score_adds_no_model() -> None:
     router = made()
 

@@ -159,6 +159,26 @@ def test_the_same_content_is_the_same_job_and_is_paid_for_once(tmp_path: Path) -
     assert trained(client, router, 5, name="mine").name == "mine"
 
 
+@pytest.mark.parametrize("saved", [True, False])
+def test_a_router_that_was_made_anew_is_trained_on_what_was_paid_for(tmp_path: Path, saved: bool) -> None:
+    world, client = World(), Client(tmp_path)
+    models = [Deployment(f"openai/{name}", **PRICE) for name in "ab"]
+
+    def anew() -> tuple[Router, Any]:
+        router = Router("r", models, client=client if saved else None, provider=world, clock=FakeClock())
+        fits = Fits()
+        assert trained(client, router, fit=fits).status == "SUCCESS"
+        assert trained(client, router, fit=fits).version == router.version == 2
+        return router, fits
+
+    _, first = anew()
+    if saved:
+        client.routers.delete("r")
+        client = Client(client.path)
+    _, second = anew()
+    assert (len(first.made), len(second.made), world.made) == (1, 1, 8)
+
+
 def test_the_same_data_and_seed_give_the_same_artefact(tmp_path: Path) -> None:
     names = set()
     for at in ("x", "y"):

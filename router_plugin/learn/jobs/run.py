@@ -14,7 +14,7 @@ from ..judges.asking import said
 from ..judges.making import made
 from .pairs import Pairs
 from .plan import Plan
-from .publishing import Fit, publish, rows_of, save_artefact
+from .publishing import Fit, note_of, publish, rows_of, save_artefact
 from .schedule import Ending, Schedule
 from .store import FAILURE, RUNNING, SUCCESS, WITHOUT_RETRY, Cell, JobStore
 
@@ -131,7 +131,7 @@ class Run:
         predictor = self.fit(rows, seed=plan.seed)
         record["artefact"] = save_artefact(predictor, self.home, plan.router.name, rows, plan.seed)
         llms = [one for one in plan.deployments if one.model in kept]
-        record["version"] = publish(plan.router, llms, record["artefact"], predictor, f"trained by job {plan.name}")
+        record["version"] = publish(plan.router, llms, record["artefact"], predictor, note_of(plan.name))
 
     def _warn(self, message: str) -> None:
         warnings: list[str] = self.record.setdefault("warnings", [])

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from cachetools import LRUCache
 
 from .call.beside import JudgeAsk
-from .call.inflight import Call, Segment
+from .call.inflight import Call, Segment, Trial
 from .clock import Clock
 from .decide.decision import Situation, decide
 from .decide.explore import explored
@@ -98,7 +98,10 @@ class Home:
         self.scorer = scorer if scorer is not None else self.scorer
 
     def ended(self, call: Call) -> None:
-        """A call has come to its end: it is recorded, and what only shadows it begins."""
+        """A call has come to its end: it is recorded, what it tried is paid for, and what only shadows it begins."""
+        trial = call.segments[0].trial if call.segments else None
+        if trial is not None:
+            trial.settle(call.result.cost_nano)
         if not call.shadows or call.result.status not in ("answered", "left early", "failed"):
             self.history.add(call)
             return
@@ -283,27 +286,30 @@ class Version:
             scorer = self._guesser()
         if scorer is not None:
             at.scores = self._scores(scorer, request, pool)
-        decision = decide(pool, at)
+        decision, trial = decide(pool, at), None
         if policy.explore_usd and at.scores is not None and at.sticky is None and len(decision.ranking) > 1:
-            self._explore(decision, at, at.scores)
-        return Segment(state, ledger, keys, decision, at.scores, partial(JudgeAsk, self))
+            trial = self._explore(decision, at, at.scores)
+        return Segment(state, ledger, keys, decision, at.scores, partial(JudgeAsk, self), trial)
 
-    def _explore(self, decision: Decision, at: Situation, scores: Sequence[Score | None]) -> None:
-        """Let a draw of qualities order the candidates, as far as the day's money for exploring allows."""
+    def _explore(self, decision: Decision, at: Situation, scores: Sequence[Score | None]) -> Trial | None:
+        """Let a draw of qualities order the candidates, as far as the day's money for exploring allows; what it tries,
+        where that is not the best."""
         policy, home = at.policy, self.home
         draw = (
             home.random if policy.session is None else random.Random(f"{self.name}/{session_key(policy, at.request)}")
         )
         ranking, propensity = explored(decision, scores, at.snapshot, draw)
         best, tried = decision.ranking[0][-1], ranking[0][-1]
-        extra = max(0.0, tried[1] - best[1])
-        if extra > 0.0:
+        trial = None
+        if tried[0] is not best[0]:
             money = Ledger((Budget(policy.explore_usd, per="day", name="exploration"),), home.clock, home.fleet.books)
-            held = money.reserve((None,), math.ceil(min(extra, 1e18)))
+            held = money.reserve((None,), math.ceil(min(max(0.0, tried[1] - best[1]), 1e18)))
             if not isinstance(held, Reservation):
-                return
+                return None
             money.end(held, held.amount)
+            trial = Trial(money, best[1] + held.amount)
         decision.ranking, decision.propensity = ranking, propensity
+        return trial
 
 
 def _learned(spec: RouterSpec, folder: Path | None) -> Scorer | None:

@@ -196,6 +196,15 @@ def test_exploring_ends_with_its_money() -> None:
     assert any(router.route({"prompt": "x"}).deployment == "b" for _ in range(50)), "another day"
 
 
+def test_what_exploring_really_costs_counts_and_not_what_was_expected() -> None:
+    router = exploring(explore_usd=0.01)
+    router.provider.script("b", [Reply("long", 10, 5_000)])  # type: ignore[attr-defined]  # $0.015, $0.0009 expected
+    served = [RouteResult.of(router.completion(messages=HI)) for _ in range(60)]
+    assert [result.deployment for result in served if result is not None].count("b") == 1
+    router.clock.advance(86_400)  # type: ignore[attr-defined]
+    assert "b" in {router.route({"messages": HI}).deployment for _ in range(50)}, "another day"
+
+
 def test_a_conversation_keeps_its_draw() -> None:
     router = exploring(explore_usd=10)
     for number in range(12):

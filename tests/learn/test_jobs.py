@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -602,6 +603,7 @@ def test_requests_come_from_a_file(tmp_path: Path) -> None:
         ([{"prompt": "a", "n": 2}], "one answer"),
         ([{"prompt": "a", "max_tokens": -1}], "max_tokens"),
         ([{"prompt": "a", "tools": {1, 2}}], "JSON"),
+        ([{"prompt": "a", "ref_answer": np.ones(2)}], "ref_answer: cannot be kept as JSON"),
         ([{"prompt": "a", "temperature": float("nan")}], r"requests\[0\]: cannot be kept as JSON"),
     ],
 )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -131,7 +132,7 @@ def _read(item: Any, where: str) -> TrainingRequest:
 
 
 def _kept(ref_answer: Any) -> Any:
-    if ref_answer != ref_answer:  # NaN: a data frame's way to say nothing
+    if isinstance(ref_answer, float) and math.isnan(ref_answer):  # a data frame's way to say nothing
         return None
     try:
         return json.loads(json.dumps(ref_answer))

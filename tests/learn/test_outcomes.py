@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from router_plugin import Client, Deployment, Router, RouteResult, SpecError, TrainingError
+from router_plugin.learn import fit
 from router_plugin.learn.outcomes.tables import read_outcomes
 from router_plugin.testing import FakeClock, Reply, ScriptedProvider
 
@@ -145,6 +146,16 @@ def test_the_history_with_feedback_and_content(tmp_path: Path, stored: bool) -> 
         router.export_requests(tmp_path / name)
         told = sorted(read_outcomes(tmp_path / name), key=lambda row: str(row["prompt"]))
         assert [{key: row[key] for key in one} for row in told] == [one, two]
+
+
+def test_a_model_that_never_had_a_score_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    lines = [{"prompt": "a", "model": "x", "score": 1}, {"prompt": "a", "model": "silent", "score": None}]
+    rows = [{"prompt": "a", "scores": {"x": 1.0, "silent": float("nan")}}]
+    for read, given in ((read_outcomes, lines), (fit, rows)):
+        caplog.clear()
+        read(given)
+        assert "no row has a score of 'silent'" in caplog.text
+        assert "'x'" not in caplog.text
 
 
 def test_feedback_without_content_is_told(caplog: pytest.LogCaptureFixture) -> None:

@@ -13,7 +13,7 @@ import json
 import logging
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,6 +74,12 @@ def group_key(prompt: Prompt) -> str:
     return _NOISE.sub("", _DIGITS.sub("0", text)) or text
 
 
+def tell_unheard(named: Iterable[str], heard: Container[str]) -> None:
+    """Warn of models that never had a score: nothing is known of them."""
+    if unheard := [shown(model) for model in named if model not in heard]:
+        log.warning("no row has a score of %s", ", ".join(unheard[:8]) + (" …" if len(unheard) > 8 else ""))
+
+
 def iterated(rows: Any) -> Iterable[Any]:
     """Raises: SpecError for what holds no rows."""
     if isinstance(rows, (str, bytes, Mapping)) or not isinstance(rows, Iterable):
@@ -88,6 +94,7 @@ def read_rows(rows: Iterable[Mapping[str, Any]], *, merge: bool = True) -> Table
     """
     merged: dict[str, _Merged] = {}
     models: dict[str, None] = {}
+    named: dict[str, None] = {}
     for number, row in enumerate(iterated(rows)):
         prompt, scores = _check(row, number)
         key = prompt_key(prompt).strip() if merge else str(number)
@@ -96,9 +103,11 @@ def read_rows(rows: Iterable[Mapping[str, Any]], *, merge: bool = True) -> Table
             scores, _numbers(row.get("output_tokens"), number, "output_tokens", _MOST_TOKENS), _inputs(row, number)
         )
         models.update(dict.fromkeys(scores))
+        named.update(dict.fromkeys(row["scores"]))
     if not merged or not models:
         raise TrainingError(f"no scores to learn from: {len(merged)} prompts, {len(models)} models with a score")
     told = [entry for entry in merged.values() if entry.scores or not merge]
+    tell_unheard(named, models)
     table = _table(told, tuple(sorted(models)))
     table.left_out = len(merged) - len(told)
     if table.left_out:

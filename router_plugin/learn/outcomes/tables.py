@@ -20,6 +20,7 @@ from ...errors import SpecError, TrainingError, did_you_mean
 from ...redact import shown
 from .figures import figure
 from .files import lines
+from .rows import tell_unheard
 
 log = logging.getLogger("router_plugin")
 _COLUMNS = {"tokens": "output_tokens", "cost": "cost_usd"}
@@ -34,11 +35,13 @@ def read_outcomes(source: Any) -> list[Mapping[str, Any]]:
     OSError where a file cannot be read.
     """
     rows: dict[str, _Row] = {}
+    heard: dict[str, bool] = {}  # whether a model ever had a score
     records = bare = 0
     for where, line in lines(source):
         records += (record := _is_record(line))
         bare += record and not line.get("messages") and figure(line.get("feedback"), f"{where}: feedback") is not None
         for prompt, model, score, more in _answers(line, where):
+            heard[model] = heard.get(model, False) or score is not None
             key = json.dumps([prompt, more.get("task")], sort_keys=True, default=str)
             rows.setdefault(key, _Row(prompt, more.get("task"), line.get("id"))).add(model, score, more)
     found: list[Mapping[str, Any]] = [row.made() for row in rows.values() if row.scores]
@@ -49,6 +52,7 @@ def read_outcomes(source: Any) -> list[Mapping[str, Any]]:
         )
     if not found:
         raise TrainingError("outcomes: no line has a prompt, a model and a score")
+    tell_unheard(heard, [model for model, any_score in heard.items() if any_score])
     if bare:
         log.warning("%d of %d records of requests have feedback without content, and are left out", bare, records)
     if len(found) < len(rows):

@@ -172,11 +172,15 @@ def judged(judge: Any, least: float = _LEAST) -> Judged:
     in ``attempts`` and ``cost_usd`` of the result, in the budgets, and within ``max_cost``. A judge object that asks by
     itself is counted by the ``cost_usd`` of its judgement, after the fact. In async calls judges run in a thread.
 
-    Raises: SpecError for a ``least`` that is no number in 0..1.
+    Raises: SpecError for what is no judge, and for a ``least`` that is no number in 0..1.
     """
     if isinstance(least, bool) or not isinstance(least, (int, float)) or not 0 <= least <= 1:
         raise SpecError(f"judged: least: must be a number between 0 and 1, not {shown(least)}")
-    return Judged(judge, least)
+    if not (is_judge(judge) or isinstance(judge, Mapping) or callable(judge)):
+        raise SpecError(
+            f"judged: give a judge's spec, a stored judge, or a function (request, answer), not {shown(judge)}"
+        )
+    return Judged(judge.spec if _is_stored(judge) else judge, least)
 
 
 def judge_of(data: Mapping[str, Any]) -> Judged:
@@ -210,7 +214,14 @@ def _said(response: Any) -> str:
 
 def is_judge(value: Any) -> bool:
     """Whether it is a judge and no function: see ``judged``."""
-    return not isinstance(value, type) and (callable(getattr(value, "judge", None)) or hasattr(value, "model_type"))
+    if isinstance(value, type):
+        return False
+    return callable(getattr(value, "judge", None)) or hasattr(value, "model_type") or _is_stored(value)
+
+
+def _is_stored(judge: Any) -> bool:
+    """Whether it is a judge as ``client.judges`` gives it: what counts of it is its spec."""
+    return hasattr(getattr(judge, "spec", None), "model_type") and not callable(getattr(judge, "judge", None))
 
 
 def is_spec(judge: Any) -> bool:

@@ -1,8 +1,10 @@
 """Predictors as routers load and ask them, and what feedback teaches live.
 
 Rule: each model has an offset, the shrunken mean of (judged − predicted), which is added to its predictions: after n
-judgements it moves by residual / (n + ``SHRINK``), O(1) a judgement. A model whose residuals have left the band that
-chance allows (|mean| > ``ALARM`` standard errors, at least ``LEAST`` judgements) has drifted: that is said once.
+judgements it moves by residual / (n + ``SHRINK``), O(1) a judgement. Beside predicted models, one that the predictor
+does not know has its declared or guessed quality, with a standard deviation of ``NEW`` that shrinks alike. A model
+whose residuals have left the band that chance allows (|mean| > ``ALARM`` standard errors, at least ``LEAST``
+judgements) has drifted: that is said once.
 
 Theory: a normal prior on the offset worth ``SHRINK`` judgements (empirical Bayes); a two-sided z test on the residuals.
 """
@@ -11,6 +13,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -27,6 +30,7 @@ from .snapshot import Score, Scorer
 
 log = logging.getLogger("router_plugin")
 SHRINK, LEAST, ALARM = 20.0, 30, 4.0
+NEW = 0.2  # how far off the declared or guessed quality of a model may well be that no predictor knows
 FOUNDATION = "foundation"  # the artefact that comes with the package
 DECLARED = "declared"  # nobody predicts
 
@@ -92,6 +96,11 @@ class Posterior:
                 seen.mean += change / seen.count
                 seen.offset = seen.mean * seen.count / (seen.count + SHRINK)
 
+    def doubt(self, model: str) -> float:
+        """The standard deviation of a quality that nobody predicts, after the judgements that there are."""
+        seen = self._seen.get(model)
+        return NEW if seen is None else NEW * math.sqrt(SHRINK / (SHRINK + seen.count))
+
     def corrected(self, models: Sequence[str], scores: Sequence[Score | None]) -> list[Score | None]:
         """The scores with each model's offset, within 0..1."""
         return [
@@ -133,8 +142,8 @@ def scorer_of(given: Any) -> Scorer | None:
         return found
     if given == DECLARED:
         return Declared()
-    if isinstance(given, str) and (given == FOUNDATION or Path(given).exists()):
-        return load_predictor(given, None)
+    if isinstance(given, (str, os.PathLike)) and (given == FOUNDATION or Path(given).exists()):
+        return load_predictor(os.fspath(given), None)
     near = did_you_mean(given, (DECLARED, FOUNDATION)) if isinstance(given, str) else ""
     raise SpecError(
         "scorer: must be 'foundation', 'declared', the path of an artefact, None, or an object with "

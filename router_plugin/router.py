@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from .call.drivers import arun, run
 from .call.inflight import Call
@@ -60,9 +60,10 @@ class Router:
     any model litellm knows. ``rules`` choose among targets before anything is ranked (see ``Rule``). ``scorer``
     predicts quality (see ``Scorer``). Without one and without training, weights on quality go by the foundation, a
     small general predictor that comes with the package, where not all models have declared their quality; its figures
-    are marked as guesses. ``scorer="foundation"`` asks it for every request, ``scorer="declared"`` for none. ``seed``
-    makes its choices repeatable. ``log_content`` keeps prompts and answers in the history of requests (``redaction``
-    sees them first), which holds ``history_rows`` of them, each for ``history_days``.
+    are marked as guesses. ``scorer="foundation"`` asks it for every request, ``scorer="declared"`` for none, and the
+    path of what ``Predictor.save`` has written asks that predictor. ``seed`` makes its choices repeatable.
+    ``log_content`` keeps prompts and answers in the history of requests (``redaction`` sees them first), which holds
+    ``history_rows`` of them, each for ``history_days``.
 
     With ``client=`` the router is saved there (a new version, where the name exists). ``Router("support")`` alone
     refers to a saved one (of ``client``, or of the store in the user's data folder); nothing is read until it is used.
@@ -79,7 +80,7 @@ class Router:
         *,
         rules: Iterable[Rule | Mapping[str, Any]] = (),
         budgets: Sequence[Budget | Mapping[str, Any]] = (),
-        scorer: Scorer | Literal["foundation", "declared"] | None = None,
+        scorer: Scorer | str | os.PathLike[str] | None = None,
         allow_request_endpoints: bool = False,
         description: str | None = None,
         client: Client | None = None,
@@ -167,7 +168,7 @@ class Router:
         cls,
         spec: RouterSpec,
         *,
-        scorer: Scorer | Literal["foundation", "declared"] | None = None,
+        scorer: Scorer | str | os.PathLike[str] | None = None,
         seed: int | None = None,
         clock: Clock = SYSTEM_CLOCK,
         provider: CataloguedProvider | None = None,
@@ -208,7 +209,7 @@ class Router:
         return self._home.scorer
 
     @scorer.setter
-    def scorer(self, scorer: Scorer | Literal["foundation", "declared"] | None) -> None:
+    def scorer(self, scorer: Scorer | str | os.PathLike[str] | None) -> None:
         self._home.scorer = scorer_of(scorer)
 
     def __repr__(self) -> str:
@@ -667,10 +668,10 @@ class Router:
     ) -> float | None:
         """Let a new model join (a new version): with a declared ``quality``, or one that ``judge`` (or a stored judge
         of that name) finds on a handful of ``requests`` (answers and judging within ``budget_usd``), shrunk towards the
-        guess from its price. Gives that quality.
+        guess from its price. Gives that quality. A request that fails is one judgement less.
 
         Raises: SpecError where the router has it already; ResourceNotFoundError where no judge has that name; what the
-        model's provider raises.
+        model's provider raises, where no answer comes.
         """
         from .learn.of_router import add_model
 

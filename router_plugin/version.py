@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from cachetools import LRUCache
 
 from .call.beside import JudgeAsk
-from .call.inflight import Call, Segment
+from .call.inflight import Call, Segment, Trial
 from .clock import Clock
 from .decide.decision import Situation, decide
 from .decide.explore import explored
@@ -98,7 +98,10 @@ class Home:
         self.scorer = scorer if scorer is not None else self.scorer
 
     def ended(self, call: Call) -> None:
-        """A call has come to its end: it is recorded, and what only shadows it begins."""
+        """A call has come to its end: it is recorded, what it tried is paid for, and what only shadows it begins."""
+        trial = call.segments[0].trial if call.segments else None
+        if trial is not None:
+            trial.settle(call.result.cost_nano)
         if not call.shadows or call.result.status not in ("answered", "left early", "failed"):
             self.history.add(call)
             return
@@ -112,10 +115,12 @@ class Home:
         """What a scorer says of all candidates, corrected by feedback; one that fails is reported once, and routing
         does without."""
         try:
-            given, count = list(ask(scorer, request, candidates)), len(candidates)
-            if len(given) != count:
-                raise ValueError(f"a scorer must return one score a model: {count} models, {len(given)} scores")
-            scores = _checked(given)
+            scores: list[Any] = list(ask(scorer, request, candidates))
+            count = len(candidates)
+            if len(scores) != count:
+                raise ValueError(f"a scorer must return one score a model: {count} models, {len(scores)} scores")
+            if _unknown(scores):
+                self._believe(scores, candidates)
             if not self.posterior.known:
                 return scores
             return self.posterior.corrected([candidate.deployment.model for candidate in candidates], scores)
@@ -124,6 +129,17 @@ class Home:
                 self._scorer_failed = True
                 log.exception("the scorer of router %r failed; routing goes on without it (said once)", name)
             return None
+
+    def _believe(self, scores: list[Any], candidates: Sequence[Candidate]) -> None:
+        """Where a scorer predicts some and does not know others (models that joined after training), those carry a
+        prior: the declared quality, else the guess from the price, as uncertain as feedback has left it."""
+        if not any(score is not None and score.quality is not None for score in scores):
+            return  # nobody is predicted: what is declared is taken at its word
+        for place, (score, candidate) in enumerate(zip(scores, candidates, strict=True)):
+            if score is None or score.quality is None:
+                doubt = self.posterior.doubt(candidate.deployment.model)
+                tokens = None if score is None else score.output_tokens
+                scores[place] = Score(candidate.ability, tokens, doubt, candidate.quality is None)
 
 
 class Version:
@@ -268,30 +284,32 @@ class Version:
         scorer, weights = self.predictor, policy.weights
         if scorer is None and weights is not None and weights.q > 0.0 and pool.undeclared:
             scorer = self._guesser()
-            at.guessed = scorer is not None
         if scorer is not None:
             at.scores = self._scores(scorer, request, pool)
-        decision = decide(pool, at)
+        decision, trial = decide(pool, at), None
         if policy.explore_usd and at.scores is not None and at.sticky is None and len(decision.ranking) > 1:
-            self._explore(decision, at, at.scores)
-        return Segment(state, ledger, keys, decision, at.scores, partial(JudgeAsk, self))
+            trial = self._explore(decision, at, at.scores)
+        return Segment(state, ledger, keys, decision, at.scores, partial(JudgeAsk, self), trial)
 
-    def _explore(self, decision: Decision, at: Situation, scores: Sequence[Score | None]) -> None:
-        """Let a draw of qualities order the candidates, as far as the day's money for exploring allows."""
+    def _explore(self, decision: Decision, at: Situation, scores: Sequence[Score | None]) -> Trial | None:
+        """Let a draw of qualities order the candidates, as far as the day's money for exploring allows; what it tries,
+        where that is not the best."""
         policy, home = at.policy, self.home
         draw = (
             home.random if policy.session is None else random.Random(f"{self.name}/{session_key(policy, at.request)}")
         )
         ranking, propensity = explored(decision, scores, at.snapshot, draw)
         best, tried = decision.ranking[0][-1], ranking[0][-1]
-        extra = max(0.0, tried[1] - best[1])
-        if extra > 0.0:
+        trial = None
+        if tried[0] is not best[0]:
             money = Ledger((Budget(policy.explore_usd, per="day", name="exploration"),), home.clock, home.fleet.books)
-            held = money.reserve((None,), math.ceil(min(extra, 1e18)))
+            held = money.reserve((None,), math.ceil(min(max(0.0, tried[1] - best[1]), 1e18)))
             if not isinstance(held, Reservation):
-                return
+                return None
             money.end(held, held.amount)
+            trial = Trial(money, best[1] + held.amount)
         decision.ranking, decision.propensity = ranking, propensity
+        return trial
 
 
 def _learned(spec: RouterSpec, folder: Path | None) -> Scorer | None:
@@ -318,19 +336,24 @@ def session_key(policy: Policy, request: Request) -> str:
     return policy.session if isinstance(policy.session, str) else opening_key(request.messages)
 
 
-def _checked(given: list[Any]) -> list[Score | None]:
-    """What a scorer has said, floats made ``Score``s: in place, and all in one call, for it is part of every decision.
+def _unknown(given: list[Any]) -> bool:
+    """Check what a scorer has said and make floats ``Score``s, in place and all in one call, for it is part of every
+    decision; whether some have no quality.
 
     Raises: ValueError for figures that nobody can route by.
     """
+    unknown = False
     for place, score in enumerate(given):
         if score is None:
+            unknown = True
             continue
         if score.__class__ is not Score and not isinstance(score, Score):
             score = given[place] = Score(float(score))
         tokens, quality = score.output_tokens, score.quality
         if tokens is not None and not 0 <= tokens < 1e9:
             raise ValueError(f"expected output tokens must be a finite number >= 0, got {tokens!r}")
-        if quality is not None and not 0.0 <= quality <= 1.0:
+        if quality is None:
+            unknown = True
+        elif not 0.0 <= quality <= 1.0:
             raise ValueError(f"a quality must lie between 0 and 1, got {quality!r}")
-    return given
+    return unknown

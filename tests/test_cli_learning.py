@@ -110,4 +110,13 @@ def test_judge(store: Path) -> None:
     given = ("--question", "2+2", "--reference", "4", "--answer")
     assert run(store, "judge", "exact-match", *given, "4")["score"] == 1.0
     assert run(store, "judge", "exact-match", *given, "5")["score"] == 0.0
-    run(store, "judge", "nobody", *given, "5", code=5)
+    run(store, "judge", "nobody", *given, "5", code=3)
+
+
+def test_people_are_told_the_estimate_before_anybody_is_asked(store: Path, tmp_path: Path) -> None:
+    file = tmp_path / "requests.jsonl"
+    file.write_text('{"prompt": "a", "ref_answer": "right"}')
+    asked = ("train", "demo", file, "--judge", "exact-match", "--llms", "openai/small,openai/large", "--budget", 0)
+    done = CliRunner().invoke(app, ["--store", str(store), *map(str, asked)])
+    assert done.stderr.splitlines()[0].startswith("estimated $")
+    assert done.stderr.splitlines()[0].endswith(" for 2 calls")

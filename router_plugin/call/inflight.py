@@ -83,6 +83,23 @@ class Beside(Protocol):
 
 
 @dataclass(slots=True)
+class Trial:
+    """A choice that was drawn and is not the best: ``foreseen`` (nano-dollars) is what the best was expected to cost
+    and what ``money`` has paid beyond that."""
+
+    money: Ledger
+    foreseen: float
+
+    def settle(self, nano: int) -> None:
+        """It has cost so much: what nobody foresaw is paid too, and where that overdraws the account, nothing further
+        is tried."""
+        more = min(nano - self.foreseen, 1e18)  # unpriced, it was foreseen to cost anything
+        held = self.money.reserve((None,), 0) if more > 0 else None
+        if held is not None and held.granted:
+            held.ledger.end(held, math.ceil(more))
+
+
+@dataclass(slots=True)
 class Segment:
     """One tag of a chain (most calls have one): whose state and money it runs on, its budget keys, its decision."""
 
@@ -92,6 +109,7 @@ class Segment:
     decision: Decision
     scores: Sequence[Any] | None = None  # what a predictor said, by the candidates' indices
     beside: Callable[[Call, Segment, float], Beside] | None = None  # asks a judge's model; see ``call.beside``
+    trial: Trial | None = None
 
 
 @dataclass(slots=True)

@@ -7,11 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
-from ..errors import SpecError
+from ..errors import ResourceNotFoundError, SpecError, did_you_mean
+from ..redact import shown
 from ..routers import learning
 from .arguments import Name
 from .command import NO, Session, command
-from .screen import usd
+from .screen import count, usd
 
 Outcomes = Annotated[Path, typer.Argument(metavar="OUTCOMES", help="Judged outcomes: a .jsonl, .csv or .parquet file.")]
 Seed = Annotated[int, typer.Option(min=0, help="The same seed and data give the same result.")]
@@ -24,8 +25,10 @@ def judge_of(session: Session, judge: str) -> Any:
         return getattr(learning("judges"), kinds[judge])()
     found = session.client.judges.get(judge)
     if found is None:
-        known = ", ".join([*kinds, *(one.id for one in session.client.judges.list())])
-        raise SpecError(f"unknown judge {judge!r}; known: {known}")
+        known = [*kinds, *(one.id for one in session.client.judges.list())]
+        raise ResourceNotFoundError(
+            f"there is no judge {shown(judge)}{did_you_mean(judge, known)}; known: {', '.join(known)}"
+        )
     return found
 
 
@@ -44,8 +47,10 @@ def train(
     """Let models answer and a judge score, fit a predictor, deploy it. Killed, it resumes, paying nothing twice."""
     router, models = session.router(name), [one.strip() for one in llms.split(",") if one.strip()]
     given = (router, judge_of(session, judge), models, requests)
+    found = session.client.routers.estimate_training_job(*given)
+    if not session.json:
+        session.screen.error(f"estimated {usd(found.usd)} for {count(found.calls, 'call')}")
     if estimate:
-        found = session.client.routers.estimate_training_job(*given)
         _say(session, {"estimate_usd": found.usd, "calls": found.calls, "unpriced": list(found.unpriced)})
         return None
     job = session.client.routers.run_training_job(
@@ -125,7 +130,8 @@ def judge(
     """Judge one answer."""
     asked = {"messages": [{"role": "user", "content": question}]}
     found = judge_of(session, judge_id)
-    verdict = session.client.judges.evaluate(found, asked, answer, ref_answer=reference, router=router)
+    with session.screen.progress(f"asking {judge_id}", session.json):
+        verdict = session.client.judges.evaluate(found, asked, answer, ref_answer=reference, router=router)
     _say(session, {"score": verdict.score, "reason": verdict.reason, "cost_usd": verdict.cost_usd})
     return NO if verdict.score is None else None
 

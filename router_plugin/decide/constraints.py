@@ -122,7 +122,7 @@ def _metric_bound(rows: list[Row], bound: Bound, at: Situation, kind: str, rejec
     for row in rows:
         # Nobody has measured a guess: it is no ground to leave a model out, nor to let it pass where that is asked.
         if bound.metric == "quality":
-            value = row[0].quality if at.guessed else row[4]
+            value = row[0].quality if _is_guess(row[0], at) else row[4]
         else:
             value = metric_value(row[0], bound.metric, at.snapshot)
         if at.policy.unknown == "allow" if value is None else _above(value, bound) and _below(value, bound):
@@ -130,6 +130,11 @@ def _metric_bound(rows: list[Row], bound: Bound, at: Situation, kind: str, rejec
         else:
             rejections.append(Rejection(row[0], "bound", kind, (bound, value)))
     return passed
+
+
+def _is_guess(candidate: Candidate, at: Situation) -> bool:
+    score = at.scores[candidate.index] if at.scores is not None and candidate.index < len(at.scores) else None
+    return score is not None and score.guessed
 
 
 def _above(value: float, bound: Bound) -> bool:

@@ -28,9 +28,9 @@ class Situation:
     """Everything a decision reads beside the candidates.
 
     ``limit``: nano-dollars that this call may still cost (the tighter of ``max_cost`` and the budgets), None without
-    one; ``limit_name`` says which. ``scores`` stand in the order of the candidates' indices; ``guessed``: they rank,
-    and are no measurement that a bound on quality could read. ``sticky`` is the deployment that this conversation is
-    on, with the input tokens its provider's cache holds; ``random`` (0..1) picks among equals.
+    one; ``limit_name`` says which. ``scores`` stand in the order of the candidates' indices. ``sticky`` is the
+    deployment that this conversation is on, with the input tokens its provider's cache holds; ``random`` (0..1) picks
+    among equals.
     """
 
     policy: Policy
@@ -40,7 +40,6 @@ class Situation:
     limit: float | None = None
     limit_name: str = "budget"
     scores: Sequence[Score | None] | None = None
-    guessed: bool = False
     sticky: tuple[str, int] | None = None
     random: Callable[[], float] | None = None
 

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 from ..decide.pool import guessed_quality, matches
-from ..errors import SpecError, TrainingError
+from ..errors import BudgetExceededError, SpecError, TrainingError
 from ..redact import shown
 from ..spec.deployment import Deployment
 from .fit import fit
 from .frontier.curve import Frontier, frontier
+from .frontier.live import Live
 from .jobs.training_requests import read_requests
-from .judges.asking import asker
+from .judges.asking import OF_THE_MODEL, asker, kind_of
 from .judges.making import made
 from .judges.placing import placed
 from .outcomes.tables import read_outcomes
 from .serving.predictor import Predictor
 
+log = logging.getLogger("router_plugin")
 PRIOR = 5.0  # judgements that the guess from the price is worth
 
 if TYPE_CHECKING:
@@ -32,6 +35,9 @@ def fit_router(router: Router, outcomes: Any, seed: int, note: str | None) -> Pr
     the artefact beside the store, of one in memory its ``scorer``."""
     rows = read_outcomes(outcomes)
     predictor = fit(rows, seed=seed)
+    strangers = [model for model in predictor.models if _candidate(router.candidates(), model) is None]
+    if strangers and not router.spec.any_model:
+        log.warning("router %r has no deployment of %s, of which the outcomes tell", router.name, _some(strangers))
     folder = router._home.folder
     if folder is None:
         router.scorer = predictor
@@ -45,16 +51,25 @@ def fit_router(router: Router, outcomes: Any, seed: int, note: str | None) -> Pr
 
 
 def frontier_of(router: Router, outcomes: Any, **keywords: Any) -> Frontier:
-    """The frontier over the outcomes of the models that the router knows, at its prices, by its predictor."""
+    """The frontier over the outcomes of the models that the router has, at its prices, by what it believes of them. Its
+    strings name the models where the router has others too, which would take part in what they say."""
     rows = read_outcomes(outcomes)
-    prices, learned = prices_of(router, rows), router._active().predictor
-    given = {
-        "prices": prices,
-        "models": list(prices),
-        "router": router.name,
-        "qualities": learned if isinstance(learned, Predictor) else None,
-    }
-    return frontier(rows, **{**given, **keywords})
+    known, candidates = _known(router, rows), router.candidates()
+    prices = _prices(known)
+    chosen = keywords.pop("models", None)
+    models = list(chosen if chosen is not None else known if "prices" in keywords else prices)
+    if not models:
+        raise SpecError(
+            f"frontier: of the models of which the outcomes tell ({_some(_named(rows))}) none is a deployment of "
+            f"router {router.name!r} whose price is known"
+        )
+    if chosen is None and (left := [model for model in _named(rows) if model not in models]):
+        log.warning("frontier: goes without %s: no deployment of router %r, or unpriced", _some(left), router.name)
+    alone = all(any(matches(candidate, model) for model in models) for candidate in candidates)
+    given = {"prices": prices, "router": router.name, "only": not alone}
+    if "qualities" not in keywords:
+        given["qualities"] = Live(router, {model: known[model] for model in models if model in known})
+    return frontier(rows, **{**given, **keywords, "models": models})
 
 
 def add_model(
@@ -73,7 +88,11 @@ def add_model(
     spec = router.spec
     if any(deployment.name == known.name for known in spec.deployments):
         raise SpecError(f"add_model: the router has {deployment.name!r} already")
-    if quality is None and requests is not None:
+    if quality is not None and requests is not None:
+        raise SpecError("add_model: give quality, or requests and a judge that finds it: one of the two")
+    if judge is not None and requests is None:
+        raise SpecError("add_model: requests: a judge needs some whose answers it can judge")
+    if requests is not None:
         quality = _judged(router, deployment, requests, judge, budget_usd)
     if quality is not None:
         given = {name: getattr(deployment, name) for name in deployment.model_fields_set}
@@ -94,13 +113,23 @@ def _judged(
     ask = asker(everyone, router.provider, router.clock, budget_usd)
     by = made(judge, ask if judges else None)
     scores: list[float] = []
-    why = "there were no requests"
+    why, failure = "there were no requests", None
     for request in read_requests(requests)[0]:
         kwargs = {name: value for name, value in request.kwargs.items() if name != "messages"}
-        answer = ask(name, request.kwargs["messages"], **kwargs)
+        try:
+            answer = ask(name, request.kwargs["messages"], **kwargs)
+        except BudgetExceededError:
+            raise
+        except Exception as error:  # one answer less, unless no other could come
+            if kind_of(error)[0] in OF_THE_MODEL:
+                raise
+            failure = error
+            continue
         judgement = by.judge(deepcopy(request.kwargs), answer.text, deepcopy(request.ref_answer))
         scores += [] if judgement.score is None else [judgement.score]
         why = str(judgement.reason)
+    if not scores and failure is not None:
+        raise failure
     if not scores:
         raise TrainingError(f"add_model: the judge gave no score at all: {why}")
     guess = guessed_quality(router.provider.facts(deployment))
@@ -122,10 +151,27 @@ def _stored(router: Router, name: str) -> Any:
 
 def prices_of(router: Router, rows: Iterable[Mapping[str, Any]]) -> dict[str, tuple[float, float]]:
     """USD per million tokens (input, output) of the models in outcomes that the router knows and that have a price."""
-    candidates = router.candidates()
-    named = dict.fromkeys(model for row in rows for model in row.get("scores", ()))
-    known = {model: found for model in named if (found := _candidate(candidates, model)) is not None}
+    return _prices(_known(router, rows))
+
+
+def _prices(known: Mapping[str, Candidate]) -> dict[str, tuple[float, float]]:
     return {m: (c.input_price / 1e3, c.output_price / 1e3) for m, c in known.items() if c.priced}
+
+
+def _named(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The models of which outcomes tell."""
+    return list(dict.fromkeys(model for row in rows for model in row.get("scores", ())))
+
+
+def _known(router: Router, rows: Iterable[Mapping[str, Any]]) -> dict[str, Candidate]:
+    """Of the models of which outcomes tell, those that the router has, in its order."""
+    candidates = router.candidates()
+    known = {model: found for model in _named(rows) if (found := _candidate(candidates, model)) is not None}
+    return dict(sorted(known.items(), key=lambda one: one[1].index))
+
+
+def _some(models: Sequence[str]) -> str:
+    return ", ".join(map(shown, models[:8])) + (" …" if len(models) > 8 else "")
 
 
 def _candidate(candidates: Iterable[Candidate], model: str) -> Candidate | None:

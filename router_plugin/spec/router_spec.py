@@ -27,12 +27,12 @@ def _name(value: Any) -> str:
     return value
 
 
-def router_name(value: Any) -> str:
-    """Raises: SpecError for what is no name of a router."""
+def router_name(value: Any, what: str = "Router: name") -> str:
+    """Raises: SpecError for what is no name of a router (or of ``what``, whose names are alike)."""
     try:
         return _name(value)
     except ValueError as error:
-        raise SpecError(f"Router: name: {error}") from None
+        raise SpecError(f"{what}: {error}") from None
 
 
 def _deployments(value: Any) -> Any:

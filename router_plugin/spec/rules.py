@@ -234,7 +234,10 @@ def _check_cascade(rule: Rule) -> None:
         )
     strangers = [one for one in rule.escalate_on if not reads_response(one)]
     if strangers:
-        raise SpecError(f"Rule: escalate_on: must hold functions of the response, not {shown(strangers[0])}")
+        raise SpecError(
+            "Rule: escalate_on: must hold judges and functions of the response (whose first parameter is called "
+            f"'response', or that stand under router_plugin.checks.on_response), not {shown(strangers[0])}"
+        )
 
 
 def parse_rules(value: Any) -> tuple[Rule, ...]:

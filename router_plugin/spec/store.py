@@ -70,11 +70,12 @@ class Database:
             self._connection = None
 
     def read(self, sql: str, *values: Any) -> list[Any]:
-        """All rows of a query.
+        """All rows of a query. Text that no file can hold (lone surrogates) is asked for as it would be kept.
 
         Raises: StoreError where the file cannot be read.
         """
-        return self._do(lambda connection: connection.execute(sql, values).fetchall())
+        asked = [value.encode("utf-8", "replace").decode() if isinstance(value, str) else value for value in values]
+        return self._do(lambda connection: connection.execute(sql, asked).fetchall())
 
     def write(self, change: Callable[[sqlite3.Connection], T]) -> T:
         """``change`` in one transaction: all of it is on disk afterwards, or, where it raises, none.

@@ -74,7 +74,59 @@ def test_hulls_are_concave_and_never_fall() -> None:
 def test_curves_of_two_equal_models_are_not_a_number() -> None:
     curve = recovered(np.arange(4.0), np.ones(4), np.ones(4))
     assert math.isnan(apgr(curve))
-    assert cpt(curve, 0.5) == 1.0
+    assert math.isnan(cpt(curve, 0.5))
+
+
+def by_hand() -> list[dict[str, Any]]:
+    truth = ((1, 0), (1, 1), (1, 0), (0, 0))
+    costs = {"cost_usd": {"s": 4.0, "w": 1.0}}
+    return [{"prompt": f"p{i}", "scores": {"s": s, "w": w}, **costs} for i, (s, w) in enumerate(truth)]
+
+
+def test_four_prompts_are_as_a_pencil_has_them() -> None:
+    told = {"s": [0.9, 0.5, 0.8, 0.1], "w": [0.1, 0.5, 0.1, 0.1]}
+    found = evaluate(told, by_hand())
+    assert (found.apgr, found.cpt50, found.cpt80) == (0.75, 0.25, 0.5)
+    assert found.ece == pytest.approx((0.9 + 0.8) / 4 / 2)
+    assert (found.aiq_zero, found.aiq, found.aiq_oracle, found.aiq_norm) == pytest.approx((0.5, 0.625, 0.625, 1.0))
+    assert found.cost_save == pytest.approx(1 - 2.5 / 4)
+    # A sample of the bootstrap in which both models are alike has no gap: the interval is that of the others.
+    assert 0.5 <= found.intervals["apgr"][0] <= found.intervals["apgr"][1] <= 1.0
+
+
+def test_a_score_that_is_no_share_of_right_answers_ranks_all_the_same() -> None:
+    found = evaluate({"s": [5.0, 0.0, 4.0, -3.0], "w": [-1.0] * 4}, by_hand())
+    assert (found.apgr, found.cpt50) == (0.75, 0.25)
+
+
+def test_of_what_is_free_nothing_is_saved() -> None:
+    rows = [{**row, "cost_usd": {"s": 0.0, "w": 0.0}} for row in by_hand()]
+    assert math.isnan(evaluate(np.ones((4, 2)), rows).cost_save)
+
+
+@pytest.mark.parametrize("number", [np.int64, np.float32, str, float])
+def test_tokens_of_a_data_frame_are_numbers(number: Any) -> None:
+    rows = [{**row, "input_tokens": number(row["input_tokens"])} for row in pair()]
+    assert evaluate(np.ones((100, 2)), rows, PRICES).cost_range == pytest.approx((1e-4, 1e-3))
+    rows[3]["input_tokens"] = "many"
+    with pytest.raises(SpecError, match=r"rows\[3\]\.input_tokens: must lie in"):
+        evaluate(np.ones((100, 2)), rows, PRICES)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"seed": -1}, "seed: must be a whole number of at least 0"),
+        ({"seed": "x"}, "seed"),
+        ({"resamples": 0}, "resamples: must be a whole number of at least 1"),
+        ({"resamples": 1.5}, "resamples"),
+        ({"rows": None}, "rows: must be a list of dicts"),
+        ({"rows": "abc"}, "rows"),
+    ],
+)
+def test_what_evaluation_cannot_use_is_named(wrong: dict[str, Any], words: str) -> None:
+    with pytest.raises(SpecError, match=words):
+        evaluate(np.ones((100, 2)), **{"rows": pair(), **wrong})
 
 
 def test_the_same_seed_gives_the_same_intervals() -> None:

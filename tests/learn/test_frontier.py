@@ -223,6 +223,55 @@ def test_a_fitted_predictor_behind_a_live_router_does_what_was_measured() -> Non
         assert {name: chosen.count(name) / len(rows) for name in set(chosen)} == pytest.approx(one.mix)
 
 
+def lived(router: Router, rows: list[dict[str, Any]], string: str) -> dict[str, float]:
+    chosen = [router.route(prompt=row["prompt"], model=string).deployment for row in rows]
+    return {str(name): chosen.count(name) / len(rows) for name in set(chosen)}
+
+
+@pytest.mark.parametrize("kind", ["guessed", "declared", "foundation", "scorer", "fitted", "joined", "corrected"])
+def test_whatever_a_router_believes_by_its_strings_do_what_was_measured(kind: str) -> None:
+    rows, predicted = judged()
+    router = router_of({"scorer": Known(rows, predicted), "foundation": "foundation"}.get(kind))
+    if kind == "declared":
+        told = zip(router.spec.deployments, (0.3, 0.6, 0.9), strict=True)
+        router.update(models=[d.model_copy(update={"quality": quality}) for d, quality in told])
+    elif kind in ("fitted", "joined", "corrected"):
+        known = MODELS[:2] if kind == "joined" else MODELS
+        router.fit([{**row, "scores": {name: row["scores"][name] for name in known}} for row in rows])
+    if kind == "corrected":
+        router._home.posterior.learn("lab/large", 0.9, 0.1)
+    found = router.frontier(rows)
+    assert any(len(one.mix) > 1 for one in found.settings) == (kind in ("guessed", "foundation", "scorer"))
+    for one in found.settings:
+        assert lived(router, rows, one.string) == pytest.approx(one.mix)
+
+
+def test_strings_name_the_models_where_the_router_has_others_that_nobody_measured() -> None:
+    rows, predicted = judged()
+    router = router_of(Known(rows, predicted))
+    for row in rows:
+        del row["scores"]["large"]
+    for one in router.frontier(rows).settings:
+        assert one.string.endswith("models:tiny,middle")
+        assert lived(router, rows, one.string) == pytest.approx(one.mix)
+    assert router.frontier(rows, models=["tiny"]).settings[0].string == "router/r@q:1|models:tiny"
+
+
+def test_models_without_a_deployment_or_a_price_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    rows, _ = judged()
+    router_of().frontier([{**row, "scores": {**row["scores"], "stranger": 1.0}} for row in rows])
+    assert "frontier: goes without 'stranger': no deployment of router 'r', or unpriced" in caplog.text
+    with pytest.raises(SpecError, match=r"tell \('stranger'\) none is a deployment of router 'r' whose price is known"):
+        router_of().frontier([{"prompt": "x", "scores": {"stranger": 1.0}}])
+
+
+@pytest.mark.parametrize("bound", [float("nan"), "cheap", "", -1.0, float("inf")])
+@pytest.mark.parametrize("name", ["max_cost_usd", "min_quality"])
+def test_a_bound_that_is_no_number_is_refused_and_bounds(name: str, bound: Any) -> None:
+    with pytest.raises(SpecError, match=f"{name}: "):
+        made().best(**{name: bound})
+
+
 def test_prompts_may_be_messages() -> None:
     rows, predicted = judged()
     talks = [{**row, "prompt": [{"role": "user", "content": row["prompt"]}]} for row in rows]

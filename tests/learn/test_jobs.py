@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -159,6 +160,26 @@ def test_the_same_content_is_the_same_job_and_is_paid_for_once(tmp_path: Path) -
     assert trained(client, router, 5, name="mine").name == "mine"
 
 
+@pytest.mark.parametrize("saved", [True, False])
+def test_a_router_that_was_made_anew_is_trained_on_what_was_paid_for(tmp_path: Path, saved: bool) -> None:
+    world, client = World(), Client(tmp_path)
+    models = [Deployment(f"openai/{name}", **PRICE) for name in "ab"]
+
+    def anew() -> tuple[Router, Any]:
+        router = Router("r", models, client=client if saved else None, provider=world, clock=FakeClock())
+        fits = Fits()
+        assert trained(client, router, fit=fits).status == "SUCCESS"
+        assert trained(client, router, fit=fits).version == router.version == 2
+        return router, fits
+
+    _, first = anew()
+    if saved:
+        client.routers.delete("r")
+        client = Client(client.path)
+    _, second = anew()
+    assert (len(first.made), len(second.made), world.made) == (1, 1, 8)
+
+
 def test_the_same_data_and_seed_give_the_same_artefact(tmp_path: Path) -> None:
     names = set()
     for at in ("x", "y"):
@@ -246,6 +267,8 @@ def test_killed_any_number_of_times_each_pair_is_asked_once_but_those_in_flight(
         assert job.n_done == 12
         assert sum(world.asked.values()) == 24 + len(world.killed)
         assert died <= len(world.killed) <= died * concurrency
+        if died:
+            assert f"{len(world.killed)} calls were in flight" in job.warnings[-1], "over all the times it was killed"
         assert world.spent <= job.spent_usd <= 5.0
 
 
@@ -519,6 +542,7 @@ def test_a_router_that_others_change_meanwhile_is_not_a_failure(tmp_path: Path) 
         ([{"prompt": "the same", "ref_answer": "ok"}, {"prompt": "the same", "ref_answer": "no"}], 4),
         (["plain text", "\ud800 lone \x00"], 4),
         ([{"messages": [{"role": "system", "content": "s"}, {"role": "user", "content": "u"}], "temperature": 0}], 2),
+        ([[{"role": "user", "content": "a list of messages"}], {"prompt": [{"role": "user", "content": "so"}]}], 4),
     ],
 )
 def test_degenerate_requests(tmp_path: Path, requests: Any, pairs: int) -> None:
@@ -526,6 +550,24 @@ def test_degenerate_requests(tmp_path: Path, requests: Any, pairs: int) -> None:
     client, router = world_of(tmp_path, world)
     job = trained(client, router, judge=lambda request, answer: 0.5, requests=requests)
     assert (job.status, job.n_done) == ("SUCCESS", pairs)
+
+
+def test_a_reference_answer_that_a_data_frame_leaves_out_is_none(tmp_path: Path) -> None:
+    client, router = world_of(tmp_path, World())
+    given = [{"prompt": f"q{i}", "ref_answer": "ok" if i else float("nan")} for i in range(4)]
+    job = trained(client, router, requests=given, judge=ExactMatch())
+    assert (job.n_done, job.n_failed) == (6, 2)
+
+
+@pytest.mark.parametrize("name", ["poll_interval", "poll_timeout"])
+@pytest.mark.parametrize("seconds", [float("nan"), "10", True])
+def test_how_long_to_wait_is_a_number(tmp_path: Path, name: str, seconds: Any) -> None:
+    client, router = world_of(tmp_path, World())
+    job = trained(client, router)
+    with pytest.raises(SpecError, match=f"{name}: must be"):
+        client.routers.wait_training_job(job.name, **{name: seconds})
+    with pytest.raises(ResourceNotFoundError):
+        client.routers.poll_training_job("\ud800")
 
 
 def test_one_model_is_enough_where_there_is_one(tmp_path: Path) -> None:
@@ -561,6 +603,8 @@ def test_requests_come_from_a_file(tmp_path: Path) -> None:
         ([{"prompt": "a", "n": 2}], "one answer"),
         ([{"prompt": "a", "max_tokens": -1}], "max_tokens"),
         ([{"prompt": "a", "tools": {1, 2}}], "JSON"),
+        ([{"prompt": "a", "ref_answer": np.ones(2)}], "ref_answer: cannot be kept as JSON"),
+        ([{"prompt": "a", "temperature": float("nan")}], r"requests\[0\]: cannot be kept as JSON"),
     ],
 )
 def test_wrong_requests_are_errors_before_anything_is_asked(tmp_path: Path, requests: Any, words: str) -> None:
@@ -582,6 +626,7 @@ def test_wrong_requests_are_errors_before_anything_is_asked(tmp_path: Path, requ
         ({"budget_usd": -1}, SpecError, "usd"),
         ({"concurrency": 0}, SpecError, "concurrency"),
         ({"seed": 0.5}, SpecError, "seed"),
+        ({"seed": -1}, SpecError, "seed: must be a whole number of at least 0"),
         ({"name": "a/b"}, SpecError, "name"),
     ],
 )
@@ -704,6 +749,26 @@ def test_a_job_over_http_meets_faults_and_ends(tmp_path: Path) -> None:
         assert provider.calls("good") == 14
         assert provider.calls("bad") == 12
     assert all(row["scores"] == {"openai/good": 1.0, "openai/bad": 0.0} for row in fits.rows)
+
+
+@pytest.mark.parametrize(
+    ("key", "prompt", "words"),
+    [(None, "hello", "credential"), ("os.environ/LOOPBACK_KEY", "\ud800", "bad_request")],
+)
+def test_what_was_never_sent_is_not_taken_for_a_server_that_may_come_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str | None, prompt: str, words: str
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.setenv("LOOPBACK_KEY", "k")
+    with LoopbackProvider() as provider:
+        provider.model("a", reply="ok")
+        given = {} if key is None else {"api_key": key}
+        router = Router("http", models=[Deployment("openai/a", api_base=provider.openai_base, **given, **PRICE)])
+        job = trained(
+            Client(tmp_path), router, llms=["openai/a"], requests=[{"prompt": prompt, "ref_answer": "ok"}] * 2
+        )
+        assert (job.status, provider.calls("a")) == ("FAILURE_WITHOUT_RETRY", 0)
+        assert words in str(job.error)
 
 
 def test_the_order_of_requests_is_drawn_from_the_seed(tmp_path: Path) -> None:

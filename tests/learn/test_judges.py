@@ -375,9 +375,25 @@ def test_pairwise_asks_in_both_orders_and_counts_what_both_say() -> None:
     assert made(spec, Model('{"winner": "tie"}')).judge(ASKED, "mine", "theirs").score == 0.5
     biased = made(spec, Model('{"winner": "first"}')).judge(ASKED, "mine", "theirs")
     assert (biased.score, biased.raw) == (0.5, "tie")
+    assert made(spec, Model('{"winner": " First"}')).judge(ASKED, "mine", "theirs").raw == "tie"
     assert made(spec, Model('{"winner": "me"}')).judge(ASKED, "mine", "theirs").score is None
     assert made(spec, Model('{"winner": "first"}')).judge(ASKED, "mine").score is None
     assert made(spec, Model('{"winner": "first"}')).judge(ASKED, '{"winner": "first"}', "x").score is None
+
+
+class Own:
+    """A judge object of the caller's."""
+
+    def __init__(self, says: Callable[[str], Any]) -> None:
+        self.says = says
+
+    def judge(self, request: Mapping[str, Any], answer: str) -> Any:
+        return self.says(answer)
+
+
+class Asynchronous:
+    async def __call__(self, request: Any, answer: str) -> float:
+        return 1.0
 
 
 @pytest.mark.parametrize(
@@ -410,6 +426,13 @@ def test_pairwise_asks_in_both_orders_and_counts_what_both_say() -> None:
         (lambda request, answer: None, "4", None, None),
         (lambda request, answer: 1 / 0, "4", None, None),
         (lambda request, answer: "good", "4", None, None),
+        (lambda request, answer, *, ref_answer: ref_answer == answer, "4", "4", 1.0),
+        (lambda request, answer: Judgement(2.0), "4", None, None),
+        (Contains("four"), "it is four.", None, 1.0),
+        (Own(lambda answer: 0.7), "4", None, 0.7),
+        (Own(lambda answer: Judgement(0.7)), "4", None, 0.7),
+        (Own(lambda answer: 1 / 0), "4", None, None),
+        (Own(lambda answer: None), "4", None, None),
     ],
 )
 def test_judges_that_compute(judge: Any, answer: str, ref: Any, score: float | None) -> None:
@@ -480,11 +503,12 @@ def test_judges_are_versioned_resources(tmp_path: Path) -> None:
     assert [(j.id, j.version) for j in JudgesClient(Client(client.path)).list()] == [("quality", 2), ("other", 1)]
     assert judges.get("quality", version=1).spec.document() == RUBRIC.document()  # type: ignore[union-attr]
     assert judges.get("quality", version=9) is None
-    assert judges.get("nobody") is None
+    for name, version in (("nobody", None), ("\ud800", None), ("a b", 1), ("quality", 2**70), ("quality", -(2**70))):
+        assert judges.get(name, version) is None
     with pytest.raises(ResourceNotFoundError):
         judges.update("nobody", RUBRIC)
-    with pytest.raises(SpecError):
-        judges.create("../x", RUBRIC)
+    with pytest.raises(SpecError, match="judge_id: must be"):
+        judges.create("../x", spec=RUBRIC)
     with pytest.raises(ResourceNotFoundError, match="did you mean 'quality'"):
         judges.evaluate("qualty", ASKED, "4")
     client.store.database.write(
@@ -503,6 +527,10 @@ def test_evaluate_judges_a_response(tmp_path: Path) -> None:
     assert judges.evaluate("quality", ASKED, "4").score == 1.0
     assert judges.evaluate(ExactMatch(), {**ASKED, "ref_answer": "4"}, response).score == 1.0
     assert "\n4\n" in provider.calls[0][1]["messages"][1]["content"]
+    assert judges.evaluate(ExactMatch(), ASKED, {"choices": []}, ref_answer="4").score == 0.0
+    for none in (None, 42, b"4", {}):
+        with pytest.raises(SpecError, match="completion_response: must be a response, or its text"):
+            judges.evaluate(ExactMatch(), ASKED, none, ref_answer="4")
 
 
 class Placing(ScriptedProvider):
@@ -536,8 +564,13 @@ def test_evaluate_asks_the_judges_model_where_the_router_says(tmp_path: Path) ->
     assert client.judges.evaluate(named, ASKED, "4").score == 1.0
     router.update(models=["openai/a"])
     assert client.judges.evaluate("quality", ASKED, "4", router="one").score == 1.0, "an older version knows it"
+    assert client.judges.evaluate("quality", ASKED, "4").score == 1.0, "training has left the judge's model out"
+    assert provider.places[-1] == ("grader", "http://127.0.0.1:1", "os.environ/ONE")
     with pytest.raises(ResourceNotFoundError):
         client.judges.evaluate("quality", ASKED, "4", router="none")
+    _, other = placed_router(client, "two", api_base="http://127.0.0.1:2")
+    assert client.judges.evaluate("quality", ASKED, "4").score == 1.0, "an active version goes before older ones"
+    assert other.places == [("grader", "http://127.0.0.1:2", None)]
 
 
 def test_routers_that_disagree_about_a_judges_model_are_not_chosen_among(tmp_path: Path) -> None:
@@ -568,3 +601,5 @@ def test_an_async_function_is_no_judge() -> None:
 
     with pytest.raises(SpecError, match="async"):
         made(judge, None)
+    with pytest.raises(SpecError, match="async"):
+        made(Asynchronous(), None)

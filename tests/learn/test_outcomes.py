@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from router_plugin import Client, Deployment, Router, RouteResult, SpecError, TrainingError
+from router_plugin.learn import fit
 from router_plugin.learn.outcomes.tables import read_outcomes
 from router_plugin.testing import FakeClock, Reply, ScriptedProvider
 
@@ -141,9 +142,39 @@ def test_the_history_with_feedback_and_content(tmp_path: Path, stored: bool) -> 
     assert (one["prompt"], one["scores"], two["scores"]) == ("q1", {"openai/a": 0.5}, {"openai/a": 1.0})
     assert (one["input_tokens"], one["output_tokens"]) == (10, {"openai/a": 5.0})
     assert one["cost_usd"]["openai/a"] == pytest.approx(20e-6)
-    file = tmp_path / "history.jsonl"
-    router.export_requests(file)
-    assert sorted(str(row["prompt"]) for row in read_outcomes(file)) == ["q1", "q2"]
+    for name in ("history.jsonl", "history.csv"):
+        router.export_requests(tmp_path / name)
+        told = sorted(read_outcomes(tmp_path / name), key=lambda row: str(row["prompt"]))
+        assert [{key: row[key] for key in one} for row in told] == [one, two]
+
+
+def test_a_model_that_never_had_a_score_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    lines = [{"prompt": "a", "model": "x", "score": 1}, {"prompt": "a", "model": "silent", "score": None}]
+    rows = [{"prompt": "a", "scores": {"x": 1.0, "silent": float("nan")}}]
+    for read, given in ((read_outcomes, lines), (fit, rows)):
+        caplog.clear()
+        read(given)
+        assert "no row has a score of 'silent'" in caplog.text
+        assert "'x'" not in caplog.text
+
+
+def test_feedback_without_content_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    record = {"request_id": "1", "ranking": ["a"], "model": "a", "feedback": 1.0, "attempts": [], "messages": None}
+    with pytest.raises(TrainingError, match=r"of 2 records .* 1 have feedback, and their content was not kept: .*log_"):
+        read_outcomes([record, {**record, "feedback": None}])
+    assert read_outcomes([record, {"prompt": "p", "model": "a", "score": 1}]) == [{"prompt": "p", "scores": {"a": 1.0}}]
+    assert "1 of 1 records of requests have feedback without content" in caplog.text
+
+
+def test_of_a_cascade_the_served_answer_counts_and_not_what_checked_it() -> None:
+    attempts = [
+        {"outcome": "failed", "output_tokens": 1},
+        {"outcome": "answered", "output_tokens": 5},
+        {"outcome": "judged", "output_tokens": 99},
+    ]
+    record = {"request_id": "1", "ranking": [], "model": "a", "feedback": 1.0, "attempts": attempts}
+    (row,) = read_outcomes([{**record, "messages": [{"role": "user", "content": "q"}]}])
+    assert row["output_tokens"] == {"a": 5.0}
 
 
 @pytest.mark.parametrize(

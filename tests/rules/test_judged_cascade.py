@@ -331,6 +331,24 @@ def test_judges_that_are_none(judge: Any, words: str) -> None:
         Router("r", models=["openai/cheap", "openai/dear"], rules=[rule(escalate_on=[judge])])
 
 
+def test_a_stored_judge_is_one(tmp_path: Any) -> None:
+    stored = Client(tmp_path).judges.create("quality", RUBRIC)
+    router, _ = made(rule(escalate_on=[stored, checks.judged(stored, 0.9)]), {})
+    told = [checks.judge_document(one) for one in router.rules[0].escalate_on]
+    assert told == [{"judge": RUBRIC.document(), "least": least} for least in (0.5, 0.9)]
+
+
+@pytest.mark.parametrize("none", [None, 5, "quality"])
+def test_what_is_no_judge_is_refused_before_any_call(none: Any) -> None:
+    with pytest.raises(SpecError, match="judged: give a judge's spec, a stored judge, or a function"):
+        checks.judged(none)
+
+
+def test_a_function_that_does_not_say_that_it_reads_the_response_is_told_how() -> None:
+    with pytest.raises(SpecError, match=r"escalate_on: .* parameter is called 'response', .*checks\.on_response"):
+        made(rule(escalate_on=[lambda r: True]), {})
+
+
 def test_what_a_check_asks_of_litellm_itself_is_never_routed() -> None:
     seen: list[str] = []
 

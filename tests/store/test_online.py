@@ -169,6 +169,14 @@ def exploring(**options: Any) -> Router:
     return Router("r", models=models, clock=clock, provider=provider, scorer=Unsure(), seed=3, **options)
 
 
+@pytest.mark.parametrize("kind", [str, Path])
+def test_a_scorer_may_be_the_path_of_what_was_saved(tmp_path: Path, kind: Any) -> None:
+    rows = [{"prompt": f"q{number}", "scores": {"openai/a": 0.0, "openai/b": 1.0}} for number in range(3)]
+    made().fit(rows).save(tmp_path / "p")
+    models = ["openai/a", "openai/b"]
+    assert Router("r", models=models, scorer=kind(tmp_path / "p")).route({"prompt": "x"}).model == "openai/b"
+
+
 def test_what_is_uncertain_is_tried_in_proportion_to_its_chance_of_being_the_best() -> None:
     router = exploring(explore_usd=10)
     results = [router.route({"prompt": "x"}) for _ in range(600)]
@@ -188,11 +196,27 @@ def test_exploring_ends_with_its_money() -> None:
     assert any(router.route({"prompt": "x"}).deployment == "b" for _ in range(50)), "another day"
 
 
+def test_what_exploring_really_costs_counts_and_not_what_was_expected() -> None:
+    router = exploring(explore_usd=0.01)
+    router.provider.script("b", [Reply("long", 10, 5_000)])  # type: ignore[attr-defined]  # $0.015, $0.0009 expected
+    served = [RouteResult.of(router.completion(messages=HI)) for _ in range(60)]
+    assert [result.deployment for result in served if result is not None].count("b") == 1
+    router.clock.advance(86_400)  # type: ignore[attr-defined]
+    assert "b" in {router.route({"messages": HI}).deployment for _ in range(50)}, "another day"
+
+
 def test_a_conversation_keeps_its_draw() -> None:
     router = exploring(explore_usd=10)
     for number in range(12):
         asked = {"prompt": "x", "routing": {"session": f"s{number}"}}
         assert len({router.route(asked).deployment for _ in range(5)}) == 1
+
+
+def test_models_of_the_outcomes_that_the_router_does_not_have_are_named(caplog: pytest.LogCaptureFixture) -> None:
+    rows = [{"prompt": f"q{number}", "scores": {"a": 1.0, "openai/stranger": 0.0}} for number in range(3)]
+    made().fit(rows)
+    assert "router 'r' has no deployment of 'openai/stranger', of which the outcomes tell" in caplog.text
+    assert "'a'" not in caplog.text
 
 
 def test_a_new_model_joins_with_what_a_judge_says_of_it() -> None:
@@ -210,6 +234,62 @@ def test_a_new_model_joins_with_what_a_judge_says_of_it() -> None:
         router.add_model("c")
     assert router.add_model("openai/d", quality=0.1) == 0.1
     assert router.add_model("openai/e") is None
+
+
+def joined(**options: Any) -> Router:
+    """``made()``, which has been trained on a and b, and the model c that joined later."""
+    router = made(**options)
+    router.add_model(Deployment("openai/c", name="c", **PRICE), quality=0.9)
+    return router
+
+
+class Knows(Fixed):
+    """Was trained on a and b."""
+
+    def score(self, request: Any, models: Any) -> Any:
+        return [None if model not in ("openai/a", "openai/b") else super(Knows, self).score(request, [model])[0]
+                for model in models]  # fmt: skip
+
+
+def test_feedback_on_a_model_that_joined_later_moves_its_traffic() -> None:
+    router = joined()
+    router.scorer = Knows()
+    first = router.route({"messages": HI})
+    assert (first.deployment, first.quality_bands["c"], first.guessed) == ("c", 0.2, [])
+    for _ in range(20):
+        result = RouteResult.of(router.completion(messages=HI))
+        assert result is not None
+        router.feedback(result.request_id, 0.4 if result.deployment == "c" else 0.8)
+    last = router.route({"messages": HI})
+    assert last.deployment == "a"
+    assert last.quality_bands["c"] < 0.2, "and it is known better"
+
+
+def test_a_model_that_joined_later_is_explored() -> None:
+    router = joined(explore_usd=10, seed=1)
+    router.scorer = Knows()
+    router.update(models=[*router.spec.deployments[:2], Deployment("openai/c", name="c", quality=0.7, **PRICE)])
+    assert "c" in {router.route({"messages": HI}).deployment for _ in range(60)}
+
+
+def test_a_model_that_joined_later_and_says_nothing_of_itself_is_a_guess_that_no_bound_reads() -> None:
+    router = made()
+    router.scorer = Knows()
+    router.add_model(Deployment("openai/c", name="c", **PRICE))
+    result = router.route({"messages": HI, "routing": {"min_quality": 0.75}})
+    assert (sorted(result.ranking), result.guessed) == (["a", "c"], ["c"])
+
+
+def test_where_nobody_is_predicted_what_is_declared_is_taken_at_its_word() -> None:
+    router = joined()
+    router.scorer = "declared"
+    assert router.route({"messages": HI}).quality_bands == {}
+
+
+def test_a_bound_on_quality_reads_no_guess_of_the_foundation_when_that_is_asked_by_name() -> None:
+    router = made()
+    router.scorer = "foundation"
+    assert sorted(router.route({"messages": HI, "routing": {"min_quality": 0.99}}).ranking) == ["a", "b"]
 
 
 def test_the_foundation_tells_easy_from_hard_for_models_that_nobody_judged() -> None:
@@ -248,6 +328,35 @@ def test_a_quality_that_is_none_adds_no_model(quality: Any) -> None:
     with pytest.raises(SpecError, match="quality"):
         router.add_model("openai/new", quality=quality)
     assert router.version == 1
+
+
+def test_an_answer_that_fails_is_one_judgement_less_and_none_at_all_is_the_providers_error() -> None:
+    from router_plugin import ExactMatch
+
+    class Bad(Exception):
+        status_code = 400
+
+    requests = [{"prompt": f"q{number}", "ref_answer": "right"} for number in range(5)]
+    router = made()
+    router.provider.script("c", [Reply("right"), Bad("no"), Reply("right")])  # type: ignore[attr-defined]
+    found = router.add_model(Deployment("openai/c", name="c", **PRICE), requests, ExactMatch())
+    assert found == pytest.approx((4 + 5 * router.candidates()[2].guess) / 9)
+    router.provider.script("d", [Bad("no")])  # type: ignore[attr-defined]
+    with pytest.raises(Bad):
+        router.add_model(Deployment("openai/d", name="d", **PRICE), requests, ExactMatch())
+    assert router.version == 2
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"judge": lambda request, answer: 1}, "requests: a judge needs some"),
+        ({"judge": lambda request, answer: 1, "requests": ["x"], "quality": 0.5}, "one of the two"),
+    ],
+)
+def test_what_would_be_ignored_is_refused(given: dict[str, Any], words: str) -> None:
+    with pytest.raises(SpecError, match=words):
+        made().add_model("openai/c", **given)
 
 
 def test_a_judge_that_gives_no_score_adds_no_model() -> None:

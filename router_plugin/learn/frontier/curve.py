@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from ...errors import SpecError
+from ...redact import shown
 from ...spec.strings import RouterTag, Weights, parse_router_string
-from ..outcomes.figures import Prices
+from ..outcomes.figures import Prices, figure
 from .points import Chosen, Point, Setting, Single, hull, intervals, oracle, point, thinned
 from .rows import read_outcomes
 from .sweep import choose, choose_by_pay, dials, pays
@@ -48,8 +49,11 @@ class Frontier:
         """The best setting that costs at most ``max_cost_usd`` a request; with ``min_quality`` the cheapest that
         reaches it.
 
-        Raises: SpecError where none does, naming the nearest.
+        Raises: SpecError where none does, naming the nearest, and for what is no number.
         """
+        for name, value in (("max_cost_usd", max_cost_usd), ("min_quality", min_quality)):
+            if value is not None and figure(value, name) is None:
+                raise SpecError(f"{name}: must be a number, got {shown(value)}")
         fit = [s for s in self.settings if max_cost_usd is None or s.cost_usd <= max_cost_usd]
         if not fit:
             cheapest = min(self.settings, key=lambda s: s.cost_usd)
@@ -89,6 +93,7 @@ def frontier(
     ttft_ms: Mapping[str, float] | None = None,
     itl_ms: Mapping[str, float] | None = None,
     router: str | None = None,
+    only: bool = False,
     points: int = 12,
     seed: int = 0,
 ) -> Frontier:
@@ -98,14 +103,17 @@ def frontier(
     ``qualities``: a Predictor; or an array of its predictions, with ``models=`` naming the columns; or declared ones,
     ``{model: 0..1}``; None: each model's mean over these rows. ``prices``: USD per million tokens,
     ``{model: (input, output)}``. ``ttft_ms`` and ``itl_ms`` count only where every model has one. ``models``, in the
-    router's order, leaves the others out. ``router`` is the name that the strings address. ``seed`` is the intervals'.
+    router's order, leaves the others out. ``router`` is the name that the strings address, and ``only`` whether they
+    name the models, as they must where that router has others too. ``seed`` is the intervals'.
 
     Raises: SpecError naming the argument or row and what would be right.
     """
-    if points < 2:
-        raise SpecError(f"points: must be at least 2, got {points!r}")
+    for name, value, least in (("points", points, 2), ("seed", seed, 0)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise SpecError(f"{name}: must be a whole number of at least {least}, got {shown(value)}")
     data = read_outcomes(rows, qualities, models=models, prices=prices, ttft_ms=ttft_ms, itl_ms=itl_ms)
-    turned = _distinct((_string(router, weights), choose(data, weights)) for weights in dials(data))
+    tag = RouterTag(name=router, models=data.models if only else ())
+    turned = _distinct((_string(tag, weights), choose(data, weights)) for weights in dials(data))
     paid = _distinct((f"willingness_to_pay={pay!r}", choose_by_pay(data, pay)) for pay in pays(data))
     alone = [(name, np.full(len(data.prompts), at, dtype=np.intp)) for at, name in enumerate(data.models)]
     kinds = (thinned(data, turned, points, timed=True), thinned(data, paid, points, timed=False), alone)
@@ -123,8 +131,8 @@ def frontier(
     )
 
 
-def _string(router: str | None, weights: Weights) -> str:
-    return str(parse_router_string(str(RouterTag(name=router, weights=weights))))
+def _string(tag: RouterTag, weights: Weights) -> str:
+    return str(parse_router_string(str(replace(tag, weights=weights))))
 
 
 def _distinct(tried: Iterable[Chosen]) -> list[Chosen]:

@@ -21,7 +21,7 @@ from ...errors import BudgetExceededError
 from ...provider.usage import read_usage
 from ...router import Router
 from ..judges.asking import OF_THE_MODEL, Ask, Asked, answer_text, cost_of, finish_of, kind_of, said
-from ..judges.judgement import Judge, Judgement, missing
+from ..judges.judgement import Judge, missing
 from .store import Cell, JobStore
 from .training_requests import TrainingRequest
 
@@ -124,11 +124,11 @@ class Pairs:
         request, paid = self.requests[cell.number], [0]
         try:
             judge = self._judge_for(partial(self._put, cell, paid))
-            judgement = checked(judge.judge(deepcopy(request.kwargs), cell.answer or "", deepcopy(request.ref_answer)))
+            judgement = judge.judge(deepcopy(request.kwargs), cell.answer or "", deepcopy(request.ref_answer))
         except BudgetExceededError as error:
             self.store.keep(self.job, cell, paid[0], state="answered")
             return Outcome("budget", said(error), of="judge")
-        except Exception as error:  # somebody's own judge
+        except Exception as error:  # whatever a hostile answer has found: it costs one score, and no job
             judgement = missing(f"the judge failed: {said(error)}")
         state = "scored" if judgement.score is not None else "answered" if judgement.transient else "unscored!"
         raw = None if judgement.raw is None else json.dumps(judgement.raw, default=str)[:2_000]
@@ -156,16 +156,6 @@ class Pairs:
         cost = cost_of(response)
         paid[0] += _nano(cost)
         return Asked(answer_text(response), cost, finish_of(response))
-
-
-def checked(judgement: Any) -> Judgement:
-    """What a judge gave, or (where that is none) a missing score."""
-    if not isinstance(judgement, Judgement):
-        return missing(f"a judge must give a Judgement, not a {type(judgement).__name__}")
-    score = judgement.score
-    if score is None or (isinstance(score, (int, float)) and 0.0 <= score <= 1.0):
-        return judgement
-    return missing(f"a score must lie between 0 and 1, got {score!r}"[:200], None, judgement.cost_usd)
 
 
 def _nano(usd: float) -> int:

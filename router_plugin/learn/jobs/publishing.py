@@ -21,6 +21,11 @@ FOLDER = "artefacts"
 Fit = Callable[..., Any]
 
 
+def note_of(job: str) -> str:
+    """What the version says that a job wrote."""
+    return f"trained by job {job}"
+
+
 def default_fit(rows: Sequence[Mapping[str, Any]], *, seed: int = 0) -> Any:
     """``router_plugin.learn.fit``, loaded when it is needed: it needs numpy."""
     from ..fit import fit

@@ -14,7 +14,7 @@ from ..judges.asking import said
 from ..judges.making import made
 from .pairs import Pairs
 from .plan import Plan
-from .publishing import Fit, publish, rows_of, save_artefact
+from .publishing import Fit, note_of, publish, rows_of, save_artefact
 from .schedule import Ending, Schedule
 from .store import FAILURE, RUNNING, SUCCESS, WITHOUT_RETRY, Cell, JobStore
 
@@ -62,8 +62,11 @@ class Run:
         budget = None if plan.budget_usd is None else to_nano_floor(plan.budget_usd)
         lost, nano = self.store.recover(name, budget)
         if lost:
-            self._warn(f"{lost} calls were in flight when the job was killed; they count at their worst case, "
-                       f"${nano / 1e9:.6f}")  # fmt: skip
+            self.record["lost_calls"] = self.record.get("lost_calls", 0) + lost
+            self._save(RUNNING)  # however often it is killed from here, they are counted
+        if self.record.get("lost_calls"):
+            self._warn(f"{self.record['lost_calls']} calls were in flight when the job was killed; they count at their "
+                       f"worst case, ${nano / 1e9:.6f}")  # fmt: skip
         spent = self.store.counts(name)[2]
         left = None if budget is None else max(0, budget - spent) / 1e9
         router = plan.router_for(left)
@@ -128,7 +131,7 @@ class Run:
         predictor = self.fit(rows, seed=plan.seed)
         record["artefact"] = save_artefact(predictor, self.home, plan.router.name, rows, plan.seed)
         llms = [one for one in plan.deployments if one.model in kept]
-        record["version"] = publish(plan.router, llms, record["artefact"], predictor, f"trained by job {plan.name}")
+        record["version"] = publish(plan.router, llms, record["artefact"], predictor, note_of(plan.name))
 
     def _warn(self, message: str) -> None:
         warnings: list[str] = self.record.setdefault("warnings", [])

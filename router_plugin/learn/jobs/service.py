@@ -30,7 +30,7 @@ from . import lease
 from .estimate import Estimate
 from .plan import CAP, Plan, resolved, restored
 from .progress import bar
-from .publishing import Fit, default_fit
+from .publishing import Fit, default_fit, note_of
 from .run import Run, fresh_record, settings_of
 from .store import ENDED, PENDING, SUCCESS, JobStore, RouterTrainingJob
 from .training_requests import read_requests, request_of
@@ -70,7 +70,8 @@ class TrainingJobs:
         fit: Fit = default_fit,
     ) -> RouterTrainingJob:
         """Train a router on what ``judge`` thinks of the answers of ``llms`` to ``requests``, in the background or
-        (``wait``) now. The same content again goes on with the same job; one that has succeeded is given back.
+        (``wait``) now. The same content again goes on with the same job; one that has succeeded is given back,
+        or, where the router has not the version that it wrote (one in memory, or made anew), fitted again.
 
         ``requests``: mappings with ``messages`` (or ``prompt``) and ``ref_answer``, or the path of a JSONL file.
         ``max_answer_tokens`` bounds the output of requests that bring no cap (4,096 where there is a budget); answers
@@ -85,7 +86,7 @@ class TrainingJobs:
             plan = plan.with_stored(restored(row["content"]["models"]))
         if row is not None and row["digest"] != digest:
             raise ResourceAlreadyExistsError(f"there is a training job {plan.name!r} of other content already")
-        if row is not None and row["status"] == SUCCESS and not _has_more(row, plan.budget_usd):
+        if row is not None and row["status"] == SUCCESS and not _has_more(row, plan.budget_usd) and _stands(plan, row):
             return self.poll(plan.name)
         return self._start(plan, None if row is None else row["record"], digest, wait, fit)
 
@@ -138,8 +139,10 @@ class TrainingJobs:
         if isinstance(judge, str):
             judge = JudgesClient(self._client).existing(judge)
         made(judge, lambda model, messages, **kwargs: None)  # type: ignore[arg-type]  # is it one?
-        if isinstance(seed, bool) or not isinstance(seed, int):
-            raise SpecError(f"seed: must be a whole number, not {shown(seed)}")
+        if (
+            isinstance(seed, bool) or not isinstance(seed, int) or seed < 0
+        ):  # what fitting would refuse, once all is paid
+            raise SpecError(f"seed: must be a whole number of at least 0, got {shown(seed)}")
         deployments = resolved(found, llms)
         read, _ = read_requests(requests)
         budget = None if budget_usd is None else Budget(budget_usd).usd
@@ -229,7 +232,7 @@ class TrainingJobs:
 
         Raises: TimeoutError; TrainingError where it was killed and nobody works on it; ResourceNotFoundError.
         """
-        interval, timeout = number(poll_interval), number(poll_timeout)
+        interval, timeout = _seconds("poll_interval", poll_interval), _seconds("poll_timeout", poll_timeout)
         name, deadline = _last(job_name), self._clock.monotonic() + timeout
         while True:
             here = self._running.get(name)
@@ -263,7 +266,7 @@ class TrainingJobs:
         self._lock(name).unlink(missing_ok=True)
 
 
-_STAYS = ("llms", "version", "artefact", "judge_broken")  # of a job's record, when it is run again
+_STAYS = ("llms", "version", "artefact", "judge_broken", "lost_calls")  # of a job's record, when it is run again
 
 
 def _has_more(row: dict[str, Any], budget_usd: float | None) -> bool:
@@ -272,9 +275,22 @@ def _has_more(row: dict[str, Any], budget_usd: float | None) -> bool:
     return bool(row["record"].get("budget_ended")) and (budget_usd is None or before is None or budget_usd > before)
 
 
+def _stands(plan: Plan, row: dict[str, Any]) -> bool:
+    """Whether the router has the version that its job wrote: one in memory, or made anew since, has it not."""
+    wrote = row["record"].get("version")
+    return any(one["version"] == wrote and one["note"] == note_of(plan.name) for one in plan.router.versions)
+
+
 def _whole(what: str, value: Any) -> int:
     try:
         return count(value)
+    except ValueError as error:
+        raise SpecError(f"{what}: {error}") from None
+
+
+def _seconds(what: str, value: Any) -> float:
+    try:
+        return number(value)
     except ValueError as error:
         raise SpecError(f"{what}: {error}") from None
 

@@ -248,7 +248,7 @@ class JobStore:
 
     def recover(self, name: str, budget: int | None) -> tuple[int, int]:
         """After a process died: what was in flight is lost, and counts at its worst case (never above the budget, which
-        no reservation exceeds). How many calls, and nano-dollars."""
+        no reservation exceeds). How many calls now, and nano-dollars of all that ever were."""
 
         def change(connection: sqlite3.Connection) -> tuple[int, int]:
             n, held, spent = connection.execute(
@@ -261,6 +261,6 @@ class JobStore:
             connection.execute("UPDATE training_jobs SET lost = lost + ? WHERE name = ?", (more, name))
             connection.execute("UPDATE training_answers SET held = 0 WHERE job = ?", (name,))
             connection.execute("UPDATE training_answers SET state = 'new' WHERE job = ? AND state = 'asked'", (name,))
-            return n, more
+            return n, lost + more
 
         return self.database.write(change)

@@ -1,14 +1,15 @@
 """What a training job asks: requests read from messages, prompts or a JSONL file, checked before anything is paid for.
 
-A request is ``{"messages": […]}`` with any of litellm's parameters, ``{"prompt": …}``, or plain text; ``ref_answer``,
-``id`` and ``task`` are for judges and reports. What would choose who answers (``models``, ``routing`` …), or where,
-is refused: the job itself does. The same request twice is asked once.
+A request is ``{"messages": […]}`` with any of litellm's parameters, ``{"prompt": …}`` (text, or messages), a list of
+messages, or plain text; ``ref_answer``, ``id`` and ``task`` are for judges and reports. What would choose who answers
+(``models``, ``routing`` …), or where, is refused: the job itself does. The same request twice is asked once.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -100,23 +101,23 @@ def _lines(path: Path) -> Iterable[Any]:
 
 
 def _read(item: Any, where: str) -> TrainingRequest:
-    if isinstance(item, str):
+    if isinstance(item, (str, list)):
         item = {"prompt": item}
     if not isinstance(item, Mapping):
-        raise SpecError(f"{where}: must be a mapping with 'messages' or 'prompt', or text, not {shown(item)}")
+        raise SpecError(f"{where}: must be a mapping with 'messages' or 'prompt', messages, or text, not {shown(item)}")
     kwargs = {str(key): value for key, value in item.items() if key not in _OURS_HERE}
     prompt, task = item.get("prompt"), item.get("task")
     if ("messages" in kwargs) == (prompt is not None):
         raise SpecError(f"{where}: give 'messages' or 'prompt', one of the two")
     if prompt is not None:
-        if not isinstance(prompt, str) or not prompt:
-            raise SpecError(f"{where}: prompt: must be text, not {shown(prompt)}")
-        kwargs["messages"] = [{"role": "user", "content": prompt}]
+        if not isinstance(prompt, (str, list)) or not prompt:
+            raise SpecError(f"{where}: prompt: must be text or a list of messages, not {shown(prompt)}")
+        kwargs["messages"] = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
     ours = sorted(OURS.intersection(kwargs))
     if ours:
         raise SpecError(f"{where}: {ours[0]}: the job chooses who answers; leave it out")
     try:
-        kwargs = json.loads(json.dumps(kwargs))  # what is kept is what is asked
+        kwargs = json.loads(json.dumps(kwargs, allow_nan=False))  # what is kept is what is asked
     except (TypeError, ValueError, RecursionError) as error:
         raise SpecError(f"{where}: cannot be kept as JSON: {error}") from None
     if not isinstance(kwargs["messages"], list) or not kwargs["messages"]:
@@ -131,6 +132,8 @@ def _read(item: Any, where: str) -> TrainingRequest:
 
 
 def _kept(ref_answer: Any) -> Any:
+    if isinstance(ref_answer, float) and math.isnan(ref_answer):  # a data frame's way to say nothing
+        return None
     try:
         return json.loads(json.dumps(ref_answer))
     except (TypeError, ValueError, RecursionError) as error:

@@ -98,8 +98,10 @@ def kind_of(error: BaseException, wall: float = 0.0) -> tuple[str, float | None]
         return ("rate_limit" if error.retry_after_s is not None else "bad_request"), error.retry_after_s
     if isinstance(error, RouterError):
         return "bad_request", None
-    facts = failed(error, wall)
-    return facts.kind, facts.retry_after_s
+    facts, result = failed(error, wall), RouteResult.of(error)
+    # The router knows more than the error says: whether anything was sent, what the provider really answered.
+    found = (result.attempts[-1].error or "").partition(":")[0] if result is not None and result.attempts else ""
+    return found or facts.kind, facts.retry_after_s
 
 
 def said(error: BaseException) -> str:

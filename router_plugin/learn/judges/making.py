@@ -86,8 +86,10 @@ def made(judge: Any, ask: Ask | None, varied: bool = False) -> Judge:
         return RubricJudge(spec, ask, varied) if isinstance(spec, RubricJudgeSpec) else PairwiseJudge(spec, ask, varied)
     if spec is not None:
         return PlainJudge(spec)
+    if isinstance(judge, (Repeated, FunctionJudge)):
+        return judge
     if callable(getattr(judge, "judge", None)):
-        return judge  # type: ignore[no-any-return]
+        return FunctionJudge(judge.judge)
     if callable(judge):
         return FunctionJudge(judge)
     raise SpecError(f"judge: give a judge's spec, a stored judge, or a function (request, answer), not {shown(judge)}")

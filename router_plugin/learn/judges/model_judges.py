@@ -183,6 +183,7 @@ class PairwiseJudge:
 def _winner(text: str, answer: str) -> str | None:
     """The last winner that the judge names in words of its own."""
     last = last_object(text, ["winner"])
-    if last is None or last[0] not in ("first", "second", "tie"):
+    winner = str(last[0]).strip().lower() if last is not None else ""
+    if last is None or winner not in ("first", "second", "tie"):
         return None
-    return None if any(claim == last[1] for claim in quoting.claims(answer, ["winner"])) else str(last[0])
+    return None if any(claim == last[1] for claim in quoting.claims(answer, ["winner"])) else winner

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from ...errors import RouterError, SpecError
@@ -44,14 +45,15 @@ def placed(judge: Any, router: Router) -> list[tuple[str, Deployment]]:
 
 
 def placed_among(judge: Any, routers: Iterable[Router]) -> tuple[list[Deployment], Router | None]:
-    """The deployments of a judge's models as any of these routers knows them, and the first router that does.
+    """The deployments of a judge's models as any of these routers knows them (where no active version does, as an older
+    one did), and the first router that does.
 
     Raises: SpecError where two routers say different things of one.
     """
     names, found, knows = [model for model, _, _ in asks(judge)], list[Deployment](), list[Router]()
-    readable = [(router, deployments) for router in routers if (deployments := _listed(router))] if names else []
+    readable = list(routers) if names else []
     for name in names:
-        said = [(router, meant) for router, listed in readable if (meant := _meant(listed, name)) is not None]
+        said = _said(name, readable, lambda router: router.spec.deployments) or _said(name, readable, known_deployments)
         own = [one for one in said if _place(one[1])] or said
         others = [router for router, deployment in own if _place(deployment) != _place(own[0][1])]
         if others:
@@ -64,11 +66,16 @@ def placed_among(judge: Any, routers: Iterable[Router]) -> tuple[list[Deployment
     return found, knows[0] if knows else None
 
 
-def _listed(router: Router) -> Sequence[Deployment]:
-    try:
-        return router.spec.deployments
-    except RouterError:  # one that is damaged, or deleted meanwhile, says nothing
-        return ()
+def _said(
+    name: str, routers: Iterable[Router], listed: Callable[[Router], Sequence[Deployment]]
+) -> list[tuple[Router, Deployment]]:
+    """What each router says of a name; one that is damaged, or deleted meanwhile, says nothing."""
+    found = []
+    for router in routers:
+        with suppress(RouterError):
+            meant = _meant(listed(router), name)
+            found += [] if meant is None else [(router, meant)]
+    return found
 
 
 def _place(deployment: Deployment) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from ...errors import SpecError
@@ -21,6 +22,7 @@ _FENCED = re.compile(r"```[a-zA-Z0-9_-]*[ \t]*\n(.*?)```", re.DOTALL)
 _NUMBER = re.compile(r"(?<![\w.])[+-]?(?:(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d{1,3})?")
 _NO_REFERENCE = "no reference answer to compare with"
 _LONGEST_NUMBERED = 100_000  # characters at the end of an answer in which its last number is looked for
+_OFF_THE_SCALE = "a judge's score must lie between 0 and 1, got {}"
 _NONE = object()
 
 
@@ -113,19 +115,23 @@ def _last_number(text: str) -> float | None:
 
 
 class FunctionJudge:
-    """A Python function ``(request, answer)`` or ``(request, answer, ref_answer)`` that gives a score in 0..1."""
+    """A Python function ``(request, answer)`` or ``(request, answer, ref_answer)`` (also by keyword) that gives a score
+    in 0..1, or the ``judge`` method of an object of the caller's."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.function = function
-        if inspect.iscoroutinefunction(function):
+        if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__):
             raise SpecError(f"judge: {shown(function)} is async; a judge is a plain function")
         try:
-            kinds = [one.kind for one in inspect.signature(function).parameters.values()]
+            parameters = inspect.signature(function).parameters
         except (TypeError, ValueError):
-            kinds = []
+            parameters = MappingProxyType({})
+        kinds = [one.kind for one in parameters.values()]
         places = sum(kind in (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
                      for kind in kinds)  # fmt: skip
         self._takes = 3 if places >= 3 or inspect.Parameter.VAR_POSITIONAL in kinds else 2
+        named = parameters.get("ref_answer")
+        self._named = named is not None and named.kind is inspect.Parameter.KEYWORD_ONLY
 
     @property
     def name(self) -> str:
@@ -134,15 +140,22 @@ class FunctionJudge:
 
     def judge(self, request: Mapping[str, Any], answer: str, ref_answer: Any = None) -> Judgement:
         try:
-            found = self.function(*(request, answer, ref_answer)[: self._takes])
+            further = {"ref_answer": ref_answer} if self._named else {}
+            found = self.function(*(request, answer, ref_answer)[: self._takes], **further)
             if isinstance(found, Judgement):
-                return found
+                return checked(found)
             score = float("nan") if found is None else float(found)
         except Exception as error:  # a judge of the user's that fails gives no score
             return missing(f"the judge failed: {said(error)}")
-        if not 0.0 <= score <= 1.0:
-            return missing(f"a judge's score must lie between 0 and 1, got {shown(found)}")
-        return Judgement(score, score)
+        return Judgement(score, score) if 0.0 <= score <= 1.0 else missing(_OFF_THE_SCALE.format(shown(found)))
+
+
+def checked(judgement: Judgement) -> Judgement:
+    """What somebody's own judge gave, or, where its score is none in 0..1, a missing score."""
+    score = judgement.score
+    if score is None or (isinstance(score, (int, float)) and 0.0 <= score <= 1.0):
+        return judgement
+    return missing(_OFF_THE_SCALE.format(shown(score)), None, judgement.cost_usd)
 
 
 def function_named(name: str) -> Callable[..., Any] | None:

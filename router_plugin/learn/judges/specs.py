@@ -118,6 +118,9 @@ class Contains(JudgeSpec):
     text: Words | None = None
     ignore_case: bool = False
 
+    def __init__(self, text: Any = None, /, **data: Any) -> None:
+        super().__init__(**({} if text is None else {"text": text}), **data)
+
 
 class JSONEquals(JudgeSpec):
     """1 where the answer is JSON (in a code fence or not) with the value of the reference; else 0."""

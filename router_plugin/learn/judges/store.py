@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ...clock import SYSTEM_CLOCK, Clock, iso
 from ...errors import ResourceAlreadyExistsError, ResourceNotFoundError, SpecError, StoreError, did_you_mean
 from ...provider.port import CataloguedProvider
+from ...provider.usage import field
 from ...redact import shown
 from ...spec.document import canonical, digest
 from ...spec.router_spec import router_name
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from ...router import Router
     from ...routers import Client
 
+_MOST_VERSIONS = 1 << 62  # more than SQLite could count
 _TABLE = """
 CREATE TABLE IF NOT EXISTS judges (
   id TEXT NOT NULL, number INTEGER NOT NULL, hash TEXT NOT NULL, document TEXT NOT NULL, description TEXT,
@@ -60,32 +62,34 @@ class JudgesClient:
         self._provider, self._clock = provider, clock
         self._made = False
 
-    def create(
-        self, judge_id: str, judge_spec: JudgeSpec | Mapping[str, Any], description: str | None = None
-    ) -> StoredJudge:
+    def create(self, judge_id: str, spec: JudgeSpec | Mapping[str, Any], description: str | None = None) -> StoredJudge:
         """Store a judge under a new name.
 
         Raises: ResourceAlreadyExistsError; SpecError for a name or spec that is none.
         """
-        return self._add(judge_id, judge_spec, description, new=True)
+        return self._add(judge_id, spec, description, new=True)
 
-    def update(
-        self, judge_id: str, judge_spec: JudgeSpec | Mapping[str, Any], description: str | None = None
-    ) -> StoredJudge:
+    def update(self, judge_id: str, spec: JudgeSpec | Mapping[str, Any], description: str | None = None) -> StoredJudge:
         """Add a version; the old ones stay. Without a ``description`` the last one stays.
 
         Raises: ResourceNotFoundError; SpecError.
         """
-        return self._add(judge_id, judge_spec, description, new=False)
+        return self._add(judge_id, spec, description, new=False)
 
     def get(self, judge_id: str, version: int | None = None) -> StoredJudge | None:
         """A judge (its newest version, or the one asked for); None where there is none."""
         if version is not None and (isinstance(version, bool) or not isinstance(version, int)):
             raise SpecError(f"version: must be a whole number, not {shown(version)}")
+        try:
+            name = router_name(judge_id, "judge_id")
+        except SpecError:  # nothing can be stored under it
+            return None
+        if version is not None and not 0 < version < _MOST_VERSIONS:
+            return None
         rows = self._read(
             "SELECT id, number, hash, document, description, created_at FROM judges WHERE id = ?1 AND number = "
             "coalesce(?2, (SELECT max(number) FROM judges WHERE id = ?1))",
-            str(judge_id),
+            name,
             version,
         )
         return _stored(rows[0]) if rows else None
@@ -118,6 +122,10 @@ class JudgesClient:
         """
         if not isinstance(completion_request, Mapping):
             raise SpecError(f"evaluate: completion_request: must be a mapping, not {shown(completion_request)}")
+        if not isinstance(completion_response, str) and field(completion_response, "choices") is None:
+            raise SpecError(
+                f"evaluate: completion_response: must be a response, or its text, not {shown(completion_response)}"
+            )
         found = self.existing(judge) if isinstance(judge, str) else judge
         ask = self._asker(found, router, provider, budget_usd) if any(asks(found)) else None
         ref = completion_request.get("ref_answer") if ref_answer is None else ref_answer
@@ -150,9 +158,9 @@ class JudgesClient:
             )
         return found
 
-    def _add(self, judge_id: str, judge_spec: Any, description: str | None, new: bool) -> StoredJudge:
-        judge_id = router_name(judge_id)
-        spec = spec_of_judge(judge_spec)
+    def _add(self, judge_id: str, given: Any, description: str | None, new: bool) -> StoredJudge:
+        judge_id = router_name(judge_id, "judge_id")
+        spec = spec_of_judge(given)
         data, now = spec.document(), self._clock.wall()
         found, text = digest(data), canonical(data)
         self._ready()

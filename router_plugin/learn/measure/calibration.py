@@ -50,7 +50,7 @@ def ece(quality: Floats, truth: Floats) -> float:
     found = []
     for said, true in zip(quality.T, truth.T, strict=True):
         known = np.isfinite(true)
-        bins = np.minimum((said[known] * 10).astype(int), 9)
+        bins = np.clip(said[known] * 10, 0, 9).astype(int)  # a score that is no share of right answers has an end bin
         error = np.bincount(bins, weights=true[known] - said[known], minlength=10)
         found.append(np.abs(error).sum() / max(1, known.sum()))
     return float(np.mean(found))

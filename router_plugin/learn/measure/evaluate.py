@@ -17,7 +17,7 @@ import numpy as np
 from ...errors import SpecError, TrainingError
 from ...redact import shown
 from ..outcomes.figures import Prices
-from ..outcomes.rows import Floats, Table, read_rows
+from ..outcomes.rows import Floats, Table, iterated, read_rows
 from .calibration import NAN, costs, ece, token_errors
 from .mixes import area, choices, cost_at, height, hull
 from .pairs import apgr, apgr_interval, cpt, recovered
@@ -31,7 +31,8 @@ class Metrics:
     ``random``: of the best single model (in hindsight), the cheapest, the best for each prompt, an even mix.
     ``gap_closed`` = (accuracy − best)/(oracle − best); ``perf_gain`` = accuracy/best − 1; ``gap_at_oracle`` =
     1 − accuracy/oracle; ``cost_save`` = 1 − cost/best's cost where the curve first has the best single's quality (0
-    where it never has). ``at_cost_of``: the curve's quality at the mean cost of each single model.
+    where it never has, NaN where that is free). ``at_cost_of``: the curve's quality at the mean cost of each single
+    model.
     """
 
     prompts: int
@@ -81,7 +82,10 @@ def evaluate(
     for routing.
     Raises: SpecError for rows, prices or predictions of the wrong shape; TrainingError where no prompt is complete.
     """
-    rows = list(rows)
+    for name, value, least in (("seed", seed, 0), ("resamples", resamples, 1)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise SpecError(f"{name}: must be a whole number of at least {least}, got {shown(value)}")
+    rows = list(iterated(rows))
     table = read_rows(rows, merge=False)
     quality, tokens, models = _predictions(predictor, table)
     at = [table.models.index(model) for model in models]
@@ -187,7 +191,8 @@ def _curve(
     (out.aiq, out.aiq_oracle, out.aiq_zero), corners, low, high = areas(np.full(n, 1 / n))
     out.cost_range, out.cheapest = (low, high), float(truth[:, cost.mean(axis=0).argmin()].mean())
     out.aiq_norm = (out.aiq - out.aiq_zero) / (out.aiq_oracle - out.aiq_zero) if out.aiq_oracle > out.aiq_zero else NAN
-    out.cost_save = max(0.0, 1.0 - cost_at(corners, float(truth[:, single].mean())) / unit)
+    if high > 0.0:
+        out.cost_save = max(0.0, 1.0 - cost_at(corners, float(truth[:, single].mean())) / unit)
     means = height(corners, cost.mean(axis=0))
     out.at_cost_of = {model: float(value) for model, value in zip(out.models, means, strict=True)}
     found = [areas(w / n)[0] for w in random.multinomial(n, np.full(n, 1 / n), size=resamples)]

@@ -28,19 +28,20 @@ def apgr(curve: Floats) -> float:
 
 
 def cpt(curve: Floats, level: float) -> float:
-    """The smallest share of strong calls (0..1) at which PGR is ``level``."""
+    """The smallest share of strong calls (0..1) at which PGR is ``level``; NaN where there is no gap to recover."""
     over = np.flatnonzero(curve >= level)
-    return float(over[0] / (len(curve) - 1)) if len(over) else 1.0
+    return float(over[0] / (len(curve) - 1)) if len(over) else np.nan
 
 
 def apgr_interval(
     score: Floats, strong: Floats, weak: Floats, resamples: int, random: np.random.Generator
 ) -> tuple[float, float]:
-    """The 95 % interval of APGR by bootstrap over prompts."""
+    """The 95 % interval of APGR by bootstrap over prompts (over those samples that have a gap)."""
     n = len(score)
     found = []
     for _ in range(resamples):
         at = random.integers(n, size=n)
         found.append(apgr(recovered(score[at], strong[at], weak[at])))
-    low, high = np.percentile(found, [2.5, 97.5])
+    told = [value for value in found if np.isfinite(value)]
+    low, high = np.percentile(told, [2.5, 97.5]) if told else (np.nan, np.nan)
     return float(low), float(high)

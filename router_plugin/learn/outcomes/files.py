@@ -14,6 +14,7 @@ from ...errors import SpecError
 from ...redact import shown
 
 _PARQUET = "reading Parquet needs pyarrow or pandas: pip install 'router-plugin[parquet]'"
+_JSON = ("messages", "scores", "attempts")  # columns whose cells are JSON in a CSV file, as in an export of the history
 Line = tuple[str, Mapping[str, Any]]
 
 
@@ -62,11 +63,18 @@ def _csv(path: Path) -> Iterator[Line]:
                 where = f"{path.name}: line {reader.line_num}"
                 if None in line or None in line.values():
                     raise SpecError(f"{where}: has not as many fields as the header")
-                yield where, line
+                yield where, {**line, **{name: _of_json(line[name]) for name in _JSON if name in line}}
     except (csv.Error, UnicodeDecodeError) as error:
         raise SpecError(f"{path.name}: is no CSV in UTF-8: {error}") from None
     finally:
         csv.field_size_limit(before)
+
+
+def _of_json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):  # whoever reads the line says what it should be
+        return text
 
 
 def _parquet(path: Path) -> Iterator[Line]:

@@ -13,7 +13,7 @@ import json
 import logging
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,7 @@ from .figures import figure
 log = logging.getLogger("router_plugin")
 Floats = NDArray[np.float64]
 Prompt = str | Sequence[Any]
+_MOST_TOKENS = 1e9
 _NOISE = re.compile(r"[\W_]+")
 _DIGITS = re.compile(r"\d+")
 
@@ -73,24 +74,40 @@ def group_key(prompt: Prompt) -> str:
     return _NOISE.sub("", _DIGITS.sub("0", text)) or text
 
 
+def tell_unheard(named: Iterable[str], heard: Container[str]) -> None:
+    """Warn of models that never had a score: nothing is known of them."""
+    if unheard := [shown(model) for model in named if model not in heard]:
+        log.warning("no row has a score of %s", ", ".join(unheard[:8]) + (" …" if len(unheard) > 8 else ""))
+
+
+def iterated(rows: Any) -> Iterable[Any]:
+    """Raises: SpecError for what holds no rows."""
+    if isinstance(rows, (str, bytes, Mapping)) or not isinstance(rows, Iterable):
+        raise SpecError(f"rows: must be a list of dicts with 'prompt' and 'scores', got {shown(rows)}")
+    return rows
+
+
 def read_rows(rows: Iterable[Mapping[str, Any]], *, merge: bool = True) -> Table:
     """The table of ``rows`` (see the package for their shape), in their order; ``merge`` joins equal prompts.
 
     Raises: SpecError for a malformed row, TrainingError where no row has a score.
     """
-    if isinstance(rows, (str, bytes, Mapping)) or not isinstance(rows, Iterable):
-        raise SpecError(f"rows: must be a list of dicts with 'prompt' and 'scores', got {shown(rows)}")
     merged: dict[str, _Merged] = {}
     models: dict[str, None] = {}
-    for number, row in enumerate(rows):
+    named: dict[str, None] = {}
+    for number, row in enumerate(iterated(rows)):
         prompt, scores = _check(row, number)
         key = prompt_key(prompt).strip() if merge else str(number)
         entry = merged.setdefault(key, _Merged(prompt, str(row.get("task") or "")))
-        entry.add(scores, _numbers(row.get("output_tokens"), number, "output_tokens", 1e9), row.get("input_tokens"))
+        entry.add(
+            scores, _numbers(row.get("output_tokens"), number, "output_tokens", _MOST_TOKENS), _inputs(row, number)
+        )
         models.update(dict.fromkeys(scores))
+        named.update(dict.fromkeys(row["scores"]))
     if not merged or not models:
         raise TrainingError(f"no scores to learn from: {len(merged)} prompts, {len(models)} models with a score")
     told = [entry for entry in merged.values() if entry.scores or not merge]
+    tell_unheard(named, models)
     table = _table(told, tuple(sorted(models)))
     table.left_out = len(merged) - len(told)
     if table.left_out:
@@ -124,6 +141,11 @@ def _numbers(given: Any, number: int, field: str, most: float) -> dict[str, floa
     return out
 
 
+def _inputs(row: Mapping[str, Any], number: int) -> float | None:
+    given = row.get("input_tokens")  # by model, they are of the frontier's rows
+    return None if isinstance(given, Mapping) else figure(given, f"rows[{number}].input_tokens", _MOST_TOKENS)
+
+
 class _Merged:
     """One prompt and the sums of what was said of it."""
 
@@ -134,14 +156,14 @@ class _Merged:
         self.scores: dict[str, list[float]] = {}
         self.tokens: dict[str, list[float]] = {}
 
-    def add(self, scores: Mapping[str, float], tokens: Mapping[str, float], inputs: Any) -> None:
+    def add(self, scores: Mapping[str, float], tokens: Mapping[str, float], inputs: float | None) -> None:
         self.times += 1
         for model, value in scores.items():
             self.scores.setdefault(model, []).append(value)
         for model, value in tokens.items():
             self.tokens.setdefault(model, []).append(value)
-        if isinstance(inputs, (int, float)) and 0 <= inputs < 1e9:
-            self.inputs = float(inputs)
+        if inputs is not None:
+            self.inputs = inputs
 
 
 def _table(entries: Sequence[_Merged], models: tuple[str, ...]) -> Table:

@@ -20,6 +20,7 @@ from ...errors import SpecError, TrainingError, did_you_mean
 from ...redact import shown
 from .figures import figure
 from .files import lines
+from .rows import tell_unheard
 
 log = logging.getLogger("router_plugin")
 _COLUMNS = {"tokens": "output_tokens", "cost": "cost_usd"}
@@ -34,13 +35,26 @@ def read_outcomes(source: Any) -> list[Mapping[str, Any]]:
     OSError where a file cannot be read.
     """
     rows: dict[str, _Row] = {}
+    heard: dict[str, bool] = {}  # whether a model ever had a score
+    records = bare = 0
     for where, line in lines(source):
+        records += (record := _is_record(line))
+        bare += record and not line.get("messages") and figure(line.get("feedback"), f"{where}: feedback") is not None
         for prompt, model, score, more in _answers(line, where):
+            heard[model] = heard.get(model, False) or score is not None
             key = json.dumps([prompt, more.get("task")], sort_keys=True, default=str)
             rows.setdefault(key, _Row(prompt, more.get("task"), line.get("id"))).add(model, score, more)
     found: list[Mapping[str, Any]] = [row.made() for row in rows.values() if row.scores]
+    if not found and records:
+        raise TrainingError(
+            f"outcomes: of {records} records of requests none has feedback and its content; {bare} have feedback, and "
+            "their content was not kept: Router(…, log_content=True)"
+        )
     if not found:
         raise TrainingError("outcomes: no line has a prompt, a model and a score")
+    tell_unheard(heard, [model for model, any_score in heard.items() if any_score])
+    if bare:
+        log.warning("%d of %d records of requests have feedback without content, and are left out", bare, records)
     if len(found) < len(rows):
         log.warning("%d of %d prompts have no score of any model and are left out", len(rows) - len(found), len(rows))
     return found
@@ -76,7 +90,7 @@ def _means(values: Mapping[str, list[float]]) -> dict[str, float]:
 
 def _answers(line: Mapping[str, Any], where: str) -> Iterator[tuple[Any, str, float | None, dict[str, Any]]]:
     """(prompt, model, score, further figures) of every answer that a line tells of."""
-    if "request_id" in line and "ranking" in line:
+    if _is_record(line):
         yield from _of_record(line, where)
         return
     if isinstance(line.get("scores"), Mapping):
@@ -102,12 +116,17 @@ def _answers(line: Mapping[str, Any], where: str) -> Iterator[tuple[Any, str, fl
     yield _prompt(line, where), _model(line["model"], where), _score(line["score"], where), more
 
 
+def _is_record(line: Mapping[str, Any]) -> bool:
+    return "request_id" in line and "ranking" in line
+
+
 def _of_record(record: Mapping[str, Any], where: str) -> Iterator[tuple[Any, str, float | None, dict[str, Any]]]:
     """The answer that a record of the history tells of, where it was judged and its prompt was kept."""
     messages, model, feedback = record.get("messages"), record.get("model"), record.get("feedback")
-    if not messages or not isinstance(model, str) or feedback is None:
+    if not messages or not isinstance(model, str) or not model or feedback is None:
         return
-    last = (record.get("attempts") or [{}])[-1]
+    attempts = [one for one in record.get("attempts") or () if isinstance(one, Mapping)]
+    last = next((one for one in reversed(attempts) if one.get("outcome") == "answered"), {})
     more = {"input_tokens": last.get("input_tokens"), "output_tokens": last.get("output_tokens")}
     more |= {"cost_usd": last.get("cost_usd"), "latency_ms": last.get("latency_ms")}
     figures = {name: _figure(value, where, name) for name, value in more.items()}

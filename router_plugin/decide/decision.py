@@ -113,16 +113,16 @@ def warm(rows: list[Row], at: Situation) -> list[Row]:
 
 def price(candidates: Sequence[Candidate], at: Situation, rejections: list[Rejection]) -> list[Row]:
     """Attach expectation and worst case to each candidate; leave out those that cannot meet the limit."""
-    request, policy, limit, scores = at.request, at.policy, at.limit, at.scores
+    request, policy, limit, scores = at.request, at.policy, at.limit, at.scores or ()
     tokens_in, upper, wanted, n = request.estimate, request.upper, request.cap, request.n
-    typical = EXPECTED_OUTPUT_TOKENS if wanted is None or wanted > EXPECTED_OUTPUT_TOKENS else wanted
+    typical = float(EXPECTED_OUTPUT_TOKENS if wanted is None or wanted > EXPECTED_OUTPUT_TOKENS else wanted)
     default_cap, least, ratios = policy.default_output_cap, policy.min_output_tokens, at.snapshot.token_ratio
-    plain, told = is_plain(request), 0 if scores is None else len(scores)
+    plain, told = is_plain(request), len(scores)
     rows: list[Row] = [None] * len(candidates)  # type: ignore[list-item]  # filled by index: an append is a call
     count = 0
     for candidate in candidates:
-        quality, out = candidate.quality, float(typical)
-        if scores is not None and candidate.index < told and (score := scores[candidate.index]) is not None:
+        quality, out = candidate.quality, typical
+        if candidate.index < told and (score := scores[candidate.index]) is not None:
             quality = quality if score.quality is None else score.quality
             if score.output_tokens is not None:
                 out = score.output_tokens if wanted is None or score.output_tokens < wanted else wanted

@@ -53,6 +53,18 @@ _TEXT_PARTS = (
 )
 
 
+# Characters whose bytes are counted at once: what is encoded then stays in the processor's cache.
+_PIECE = 16_384
+
+
+def _bytes(text: str) -> int:
+    """How many bytes a text has in UTF-8. Of a long one, pieces that are ASCII need not be encoded, which most are."""
+    if len(text) <= _PIECE:
+        return len(text.encode("utf-8", "surrogatepass"))
+    pieces = (text[start : start + _PIECE] for start in range(0, len(text), _PIECE))
+    return sum(len(piece) if piece.isascii() else len(piece.encode("utf-8", "surrogatepass")) for piece in pieces)
+
+
 class _Tally:
     """Sizes of one request while it is being read."""
 
@@ -87,7 +99,7 @@ class _Tally:
         if text.isascii():
             self.text_bytes += len(text)
         else:
-            self.cjk_bytes += len(text.encode("utf-8", "surrogatepass"))
+            self.cjk_bytes += _bytes(text)
 
     def value(self, value: Any) -> None:
         """Anything that is sent as JSON: tool schemas, arguments, unknown parts."""
@@ -236,7 +248,7 @@ def _searches(tools: Any) -> int:
 
 def longer(request: Request, text: str) -> Request:
     """The request with one more message of this text (what a stream is continued from)."""
-    size = len(text.encode("utf-8", "surrogatepass"))
+    size = _bytes(text)
     tokens = size // 4 if text.isascii() else size // 3
     return replace(
         request,

@@ -22,6 +22,14 @@ def test_the_upper_bound_holds_for_any_tokeniser_over_bytes(text: str) -> None:
     assert request.upper >= len(text.encode("utf-8", "surrogatepass"))
 
 
+@pytest.mark.parametrize("odd", ["é", "’", "中", "🙂", "\ud83d"])
+@pytest.mark.parametrize("size", [16_383, 16_384, 16_385, 50_000])
+def test_the_bytes_of_a_long_text_are_all_counted(odd: str, size: int) -> None:
+    for text in ("a" * (size - 1) + odd, odd + "a" * (size - 1), "a" * 16_383 + odd * 3 + "a" * size):
+        frame = ask("a").upper - 1
+        assert ask(text).upper == frame + len(text.encode("utf-8", "surrogatepass"))
+
+
 @pytest.mark.parametrize(
     ("kwargs", "needs"),
     [

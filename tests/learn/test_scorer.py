@@ -6,6 +6,7 @@ import itertools
 import math
 import re
 import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from router_plugin.errors import SpecError, TrainingError
 from router_plugin.learn import Predictor, fit
 from router_plugin.learn.prompts.features import NAMES, analyse
 from router_plugin.learn.prompts.reading import HEAD, TAIL
+from router_plugin.learn.serving.settling import Settling
 from router_plugin.records import Request
 
 SUM = "Solve the value of 12 * 7 + 12 for garden number 3."
@@ -137,6 +139,7 @@ def plain_features(text: str) -> tuple[set[int], dict[str, float]]:
         "line spread": math.log1p(float(np.std(lines))),
         "word length": sum(map(len, words)) / (len(words) or 1),
         "character '?'": math.log1p(raw.count(b"?")),
+        **({"number tokens": sum(word[:1].isdigit() for word in words) / (len(words) or 1)} if text.isascii() else {}),
     }
 
 
@@ -153,6 +156,8 @@ def plain_features(text: str) -> tuple[set[int], dict[str, float]]:
         "\n\n",
         "\ttabs\tand\n\nbreaks\n",
         "What is 12 * 345? Explain, isn't it?",
+        "12 and x12, in\ntwo lines",
+        "Straße\nﬀ " * 30,
         "Ünïcödé ΣΊΣΥΦΟΣ 日本語 🙂 K",
         "lone \ud83d surrogate",
         "def f(x):\n    return [x ** 2 for _ in range(10)]\n" * 20,
@@ -165,6 +170,42 @@ def test_the_features_are_those_of_their_rule(text: str) -> None:
     told = dict(zip(NAMES, surface.tolist(), strict=True))
     assert {name: told[name] for name in figures} == pytest.approx(figures, abs=1e-12)
     assert np.isfinite(surface).all()
+
+
+def test_a_word_is_weighted_in_a_table_as_it_is_by_itself(predictor: Predictor) -> None:
+    space, weights = predictor.space, predictor.quality.weights
+    table = space.table(weights[: len(space.buckets)])
+    for text in (SUM, SUM * 100, "nothing known", ""):
+        buckets, _ = analyse(text)
+        columns, values, known = space.words(buckets)
+        summed, share = space.sums(buckets, table)
+        assert summed == pytest.approx(values @ weights[columns], abs=1e-6)
+        assert share == pytest.approx(known, abs=1e-6)
+
+
+@pytest.mark.parametrize("curved", [True, False])
+@pytest.mark.parametrize("margin", [0.0, 0.02, 0.3])
+@pytest.mark.parametrize("odds", [1e-6, 0.3, 2.0, 2.1, 20.0])
+def test_one_prompt_is_settled_as_many_are(predictor: Predictor, odds: float, margin: float, curved: bool) -> None:
+    curve = np.array([[0.0, 0.2, 0.6, 1.0], [0.0, 0.1, 0.7, 0.9]]) if curved else None
+    head = replace(predictor.quality, margin=margin, curve=curve)
+    for told in np.random.default_rng(1).uniform(-0.2, 1.2, (20, len(predictor.models))):
+        values, unsure = Settling(head).settled(told, odds, 1.5)
+        expected, std = head.settled(told[None, :], np.array([odds]), np.array([1.5]))
+        assert values == pytest.approx(np.clip(expected[0], 0.0, 1.0), abs=1e-12)
+        assert unsure == pytest.approx(std[0], abs=1e-12)
+
+
+@pytest.mark.parametrize("scores", [(0.9, 0.2), (0.3, 0.6)])
+def test_of_two_models_one_prompt_is_told_as_many_are(scores: tuple[float, float]) -> None:
+    rows = [{"prompt": f"{row['prompt']} {i}", "scores": dict(zip("ab", scores, strict=True))}
+            for i, row in enumerate(judged(120))]  # fmt: skip
+    two = fit(rows)
+    two.quality.lead, two.quality.margin = 0.2, 0.05
+    for text in (SUM, "A prompt of no known kind, somewhat longer than the others are. " * 9, "Why?"):
+        (told,) = two.predict([text]).quality
+        found = two.score(request(text), two.models)
+        assert [one.quality for one in found if one] == pytest.approx(told.tolist(), abs=1e-6)
 
 
 def test_letters_that_grow_when_lower_cased_do_not_stop_the_reading() -> None:

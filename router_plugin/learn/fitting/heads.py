@@ -176,7 +176,12 @@ class Head:
     def predict(self, design: Design, familiar: Floats) -> tuple[Floats, Floats]:
         """Values and their standard deviations, prompts × models."""
         values, new = self.mean + apply(design, self.weights) @ self.basis.T, odds(self.novelty, familiar)
-        return self.curved(self.held(values, new, length_of(design.dense)), self._spread(new))
+        return self.settled(values, new, length_of(design.dense))
+
+    def settled(self, values: Floats, new: Floats, length: Floats) -> tuple[Floats, Floats]:
+        """What is said in the end of predictions (models last) for prompts of these odds to be new, so many standard
+        deviations longer than usual."""
+        return self.curved(self.held(values, new, length), self._spread(new))
 
     def curved(self, values: Floats, unsure: Floats) -> tuple[Floats, Floats]:
         """Values on the curve; an expectation within 0..1 varies no more than their standard deviations then do."""

@@ -11,7 +11,9 @@ The hash must never change: trained weights depend on it (``FEATURES`` is writte
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Sequence
+from operator import mul
 from typing import Any
 
 import numpy as np
@@ -23,9 +25,10 @@ from .reading import HEAD, TAIL, Text, read_prompt
 FEATURES = 1  # version of everything in this file and in markers.py
 BITS = 18
 _MOST_BYTES = 16_384
+MOST_BUCKETS = _MOST_BYTES + 1  # where every second byte is a word
 
 Floats = NDArray[np.float64]
-Buckets = NDArray[np.int64]
+Buckets = NDArray[np.uint32]  # half the width sorts in a third of the time
 Places = NDArray[np.int64]
 Hashes = NDArray[np.uint64]
 
@@ -41,7 +44,8 @@ _B = 0x9E3779B97F4A7C15 | 1
 _MIX = np.uint64(0xD6E8FEB86659FD93)
 _PAIR = np.uint64(0xA0761D6478BD642F)
 _STEM = np.uint64(0xE7037ED1A0B428DB)
-_HALF, _SHIFT = np.uint64(32), np.uint64(64 - BITS)
+_SHIFT = np.uint32(32 - BITS)
+_LOW = int(sys.byteorder == "big")  # which of the two halves in memory is a hash's lower one
 
 
 def _powers(base: int) -> NDArray[np.uint64]:
@@ -66,24 +70,28 @@ def _hashed(low: bytes) -> tuple[Places, Places, Hashes]:
     A blank is put in front, so that the sums before a word's first and at its last byte lie where it starts and ends.
     """
     codes = np.frombuffer((b" " + low + _AFTER).translate(_CODES), np.uint8)
-    inside = codes != 0
+    inside = codes.astype(bool)
     edges = (inside[1:] != inside[:-1]).nonzero()[0]
-    starts, ends = edges[0::2], edges[1::2]
-    lengths = ends - starts
+    starts = edges[0::2]
+    lengths = edges[1::2] - starts
     running = np.add.accumulate(codes * _UP[: codes.size])
-    base, down = running[starts], _DOWN[starts]
-    words = (running[ends] - base) * down
-    stems = (running[starts + 5] - base) * down + _STEM  # of short words, too: to leave them out first takes longer
-    return starts, lengths, np.concatenate((words, stems[lengths > 5], words[:-1] * _PAIR + words[1:]))
+    sums, down = running.take(edges), _DOWN[starts]
+    base = sums[0::2]
+    words = (sums[1::2] - base) * down
+    long = (lengths > 5).nonzero()[0]
+    stems = (running[starts[long] + 5] - base[long]) * down[long] + _STEM
+    return starts, lengths, np.concatenate((words, stems, words[:-1] * _PAIR + words[1:]))
 
 
-def _bucket(hashes: Hashes) -> NDArray[np.int32]:
+def _bucket(hashes: Hashes) -> Buckets:
     """The indices of hashes, which are used up."""
-    hashes ^= hashes >> _HALF
+    halves = hashes.view(np.uint32)
+    low, high = halves[_LOW::2], halves[1 - _LOW :: 2]
+    low ^= high
     hashes *= _MIX
-    hashes ^= hashes >> _HALF
+    low ^= high
     hashes *= _MIX
-    found: NDArray[np.int32] = (hashes >> _SHIFT).astype(np.int32)  # half the width sorts in a third of the time
+    found: Buckets = high >> _SHIFT
     return found
 
 
@@ -130,6 +138,7 @@ NAMES: tuple[str, ...] = (
 
 # Where bytes of another kind begin: controls, blank, !…/, digits, :…@, capitals, […`, small letters, {…, non-ASCII.
 _KINDS = np.array([0, 32, 33, 48, 58, 65, 91, 97, 123, 128])
+_MANY = 40  # lines, from which on NumPy is quicker
 _FIGURES, _MARKS, _SHARES = len(NAMES), 22 + len(_CHARS), (0.0,) * 10
 
 
@@ -144,22 +153,21 @@ def analyse(prompt: str | Sequence[Any]) -> tuple[Buckets, Floats]:
     fresh = np.empty(buckets.size, bool)
     fresh[:1] = True
     np.not_equal(buckets[1:], buckets[:-1], fresh[1:])
-    return buckets[fresh].astype(np.int64), surface
+    return buckets[fresh], surface
 
 
-def _surface(read: Text, raw: bytes, starts: Places, lengths: Places, words: NDArray[np.int32]) -> Floats:
+def _surface(read: Text, raw: bytes, starts: Places, lengths: Places, words: Buckets) -> Floats:
     """The figures: counts go through ln(1 + x), shares stay as they are. Text is read as if a blank followed it."""
-    lined = np.frombuffer(b"\n" + raw + b"\n", np.uint8)
-    plain = lined[1:-1]
+    plain = np.frombuffer(raw, np.uint8)
     counts = np.bincount(plain, minlength=256)
     _, blanks, _, digits, _, capitals, _, small, _, beyond = np.add.reduceat(counts, _KINDS).tolist()
-    letters = capitals + small
+    letters, ascii_only = capitals + small, read.text.isascii()
     size, n = plain.size + 1, starts.size or 1
     out = np.empty(_FIGURES)
-    out[:22] = (read.length, n, *_SHARES, *_lines(lined, int(counts[10])),
-                read.turns, read.system, read.other, max(0, read.length - HEAD - TAIL))  # fmt: skip
+    out[:22] = (read.length, n, *_SHARES, *_lines(raw), read.turns, read.system, read.other,
+                max(0, read.length - HEAD - TAIL))  # fmt: skip
     out[22:_MARKS] = counts.take(_CHAR_CODES)
-    out[_MARKS:] = np.bincount(_MARK[words], minlength=_GROUPS + 1)[:-1]
+    out[_MARKS:] = np.bincount(_MARK.take(words), minlength=_GROUPS + 1)[:-1]
     np.log1p(out, out)
     ordered = words.copy()
     ordered.sort()
@@ -170,26 +178,37 @@ def _surface(read: Text, raw: bytes, starts: Places, lengths: Places, words: NDA
         (plain.size - letters - digits - beyond - blanks) / size,
         (blanks + 1) / size,
         capitals / size,
-        int(np.add.reduce(lengths)) / n,
-        bytes(lengths > 8).count(1) / n,  # quicker than NumPy's own count of so few
-        bytes(lined[1:].take(starts, mode="clip") < 58).count(1) / n,  # the lower-cased text may be longer
-        (bytes(ordered[1:] != ordered[:-1]).count(1) + (words.size > 0)) / n,
+        (letters + digits if ascii_only else int(np.add.reduce(lengths))) / n,  # the lower-cased text may be longer
+        (lengths > 8).tobytes().count(1) / n,  # quicker than NumPy's own count of so few
+        _numbers(raw, starts) / n if digits or not ascii_only else 0.0,
+        ((ordered[1:] != ordered[:-1]).tobytes().count(1) + (words.size > 0)) / n,
     )
     return out
 
 
-def _lines(lined: NDArray[np.uint8], breaks: int) -> tuple[float, ...]:
+def _numbers(raw: bytes, starts: Places) -> int:
+    """How many words begin with a digit."""
+    begun = np.frombuffer(raw + b"\n", np.uint8).take(starts, mode="clip")  # the lower-cased text may be longer
+    return (begun < 58).tobytes().count(1)
+
+
+def _lines(raw: bytes) -> tuple[float, ...]:
     """Of the lines: how many, their mean length, the longest, the first, the last, their standard deviation. What ends
-    a line counts as part of it; ``lined`` has a break in front, too."""
-    size = lined.size - 1
-    if not breaks:
+    a line counts as part of it."""
+    size, count = len(raw) + 1, raw.count(b"\n") + 1
+    lengths: Any
+    if count == 1:
         return 1.0, size, size, size, size, 0.0
-    at = (lined == 10).nonzero()[0]
-    lengths = at[1:] - at[:-1]
-    count = lengths.size
+    if count < _MANY:
+        lengths = [len(line) + 1 for line in raw.split(b"\n")]
+        longest, squares = max(lengths), sum(map(mul, lengths, lengths))
+    else:
+        at = (np.frombuffer(b"\n" + raw + b"\n", np.uint8) == 10).nonzero()[0]
+        lengths = at[1:] - at[:-1]
+        longest, squares = int(np.maximum.reduce(lengths)), int(lengths.dot(lengths))
     mean = size / count
-    spread = max(0.0, int(lengths @ lengths) / count - mean * mean) ** 0.5
-    return count, mean, int(np.maximum.reduce(lengths)), int(lengths[0]), int(lengths[-1]), spread
+    spread = max(0.0, squares / count - mean * mean) ** 0.5
+    return count, mean, longest, int(lengths[0]), int(lengths[-1]), spread
 
 
 def spelling(text: str) -> dict[int, str]:

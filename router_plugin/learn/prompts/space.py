@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..fitting.linear import Array, Design, Ints, apply, ridge
-from .features import BITS, NAMES, Buckets, analyse
+from .features import BITS, MOST_BUCKETS, NAMES, Buckets, Floats, analyse
 
 SCALE = 0.05
 CAP = 4.0
@@ -26,6 +26,7 @@ _MOST_WORDS = 60_000
 KINDS = 16
 MEASURES = 4  # of familiarity
 _TELLING, _TELLING_STEPS = 1.0, 12  # penalty and steps of telling kinds apart
+_ONES = np.ones(MOST_BUCKETS, np.float32)
 
 
 @dataclass(slots=True)
@@ -62,6 +63,7 @@ class Space:
     scale: Array
     limit: Array
     where: NDArray[np.int32]
+    within: tuple[Floats, Floats, Floats, Floats]  # centre, scale, −limit and limit, as quick as can be
     kinds: Array  # features × kinds of prompts, see settle
     shares: Array
 
@@ -71,7 +73,9 @@ class Space:
         where = np.full(1 << BITS, -1, np.int32)
         where[buckets] = np.arange(len(buckets))
         nothing = np.zeros((len(buckets) + len(centre), 0), np.float32)
-        return cls(buckets, weights, unknown, centre, scale, limit, where, nothing, np.zeros(0, np.float32))
+        low, high = (-limit).astype(np.float64), limit.astype(np.float64)
+        within = centre.astype(np.float64), scale.astype(np.float64), low, high
+        return cls(buckets, weights, unknown, centre, scale, limit, where, within, nothing, np.zeros(0, np.float32))
 
     @classmethod
     def learn(cls, seen: Analysed) -> Space:
@@ -102,9 +106,26 @@ class Space:
             return known, values, 0.0
         return known, values * (1.0 / whole**0.5), inside / whole
 
-    def dense(self, figures: NDArray[np.float64]) -> Array:
+    def table(self, weights: Array) -> Array:
+        """What ``sums`` adds up: a row for each known bucket and, behind them, one for those that are not: its value
+        times its weights, the square of its value, and the same where it is known."""
+        values = np.append(self.weights, self.unknown)[:, None]
+        known = np.append(self.weights, 0.0)[:, None]
+        rows = np.vstack([weights, np.zeros((1, weights.shape[1]))]) * values
+        return np.hstack([rows, values * values, known * known]).astype(np.float32)
+
+    def sums(self, buckets: Buckets, table: Array) -> tuple[Array, float]:
+        """A prompt's ``words`` times the weights of a table, and the share of it that is known: in one look-up."""
+        found: Array = _ONES[: buckets.size] @ table.take(self.where.take(buckets), axis=0)  # −1 is the last row
+        whole, inside = found[-2:].tolist()
+        if whole <= 0.0:
+            return found[:-2], 0.0
+        return found[:-2] * (1.0 / whole**0.5), inside / whole
+
+    def dense(self, figures: Floats) -> Array:
         """Surface figures and embeddings, standardised, cut and scaled."""
-        return np.minimum(np.maximum((figures - self.centre) * self.scale, -self.limit), self.limit).astype(np.float32)
+        centre, scale, low, high = self.within
+        return np.minimum(np.maximum((figures - centre) * scale, low), high).astype(np.float32)
 
     def settle(self, design: Design, labels: Ints) -> None:
         """Learn to tell the kinds of training prompts apart: the ``KINDS`` largest, and all others together."""
@@ -130,7 +151,7 @@ class Space:
     def measures(self, known: float, scores: Array, dense: Array) -> tuple[float, float, float]:
         """``familiar`` of one prompt, but for the 1: numbers, for which arrays would only be slow."""
         nearest = max([0.0, *(scores + self.shares).tolist()])
-        return known, nearest, float(np.sqrt(np.add.reduce(dense * dense)))
+        return known, nearest, float(dense.dot(dense)) ** 0.5
 
     def rows(self, seen: Analysed) -> tuple[Design, NDArray[np.float64]]:
         """The design of many prompts, and their familiarity."""

@@ -22,7 +22,7 @@ from ...errors import SpecError, TrainingError
 from ...records import Request
 from ...redact import shown
 from ...snapshot import Score
-from ..fitting.heads import Head, length_of, unsure_of
+from ..fitting.heads import Head, length_of
 from ..fitting.novelty import odds_of_one
 from ..outcomes.rows import Floats, Prompt
 from ..prompts.encoder import CachedEncoder, Encoder
@@ -30,6 +30,7 @@ from ..prompts.features import NAMES, analyse, spelling
 from ..prompts.reading import read_prompt
 from ..prompts.space import Space, analyse_all
 from .codec import read_parts, write_parts
+from .settling import Settling
 
 _MOST_TOKENS = 1e6
 _HELD = "margin of the best single model"
@@ -67,13 +68,13 @@ class Predictor:
         weights = np.hstack(blocks)
         width, self._all = len(space.buckets), weights.shape[1]
         weights = np.hstack([weights, space.kinds])  # one look-up serves both
-        self._words, self._dense = weights[:width].copy(), weights[width:].copy()
+        self._words, self._dense = space.table(weights[:width]), weights[width:].copy()
         self._means, self._spread = _spread(quality, length)
-        self._missed, self._always = quality.unsure()
+        self._settling = Settling(quality)
         self._novelty: list[float] = quality.novelty.tolist()
         self._no_tokens: list[float | None] = [None] * len(self.models)
         self._untold = [] if length is None else np.flatnonzero(length.seen == 0).tolist()
-        self._asked: dict[tuple[str, ...], tuple[int, _Pick, _Pick]] = {}
+        self._asked: dict[tuple[str, ...], tuple[int, _Pick | None, _Pick]] = {}
 
     def __repr__(self) -> str:
         return f"<Predictor of {len(self.models)} models, fitted on {self.about.get('prompts', '?')} prompts>"
@@ -102,31 +103,33 @@ class Predictor:
         A model is known by the name that it was judged under, or by that without its provider ("openai/gpt-4o")."""
         told, new, length = self._one(request.messages)
         width = self._width
-        values, unsure = self._settled(told[:width], new, length)
-        quality, std = np.minimum(np.maximum(values, 0.0), 1.0).tolist(), unsure.tolist()
+        values, unsure = self._settling.settled(told[:width], new, length)
+        quality, std = values.tolist(), unsure.tolist()
         tokens = self._no_tokens
         if self.length is not None:
             tokens = _tokens(told[width:]).tolist()
             for at in self._untold:
                 tokens[at] = None
         count, pick, order = self._columns(tuple(models))
-        scores = _scores(count, pick(quality), pick(tokens), pick(std))
+        columns = quality, tokens, std
+        scores = _scores(count, *(columns if pick is None else map(pick, columns)))
         scores.append(None)
         return list(order(scores)[:-2])
 
     def _at(self, model: str) -> int | None:
         return self._column.get(model, self._column.get(model.rpartition("/")[2]))
 
-    def _columns(self, models: tuple[str, ...]) -> tuple[int, _Pick, _Pick]:
-        """How many columns these models need, what picks those, and what puts them in the order of the models, with the
-        one behind them for a model that is unknown. Remembered for the lists that a router asks about: deployments of
-        one model share a score. (Both pick two more, so that they always give a tuple.)"""
+    def _columns(self, models: tuple[str, ...]) -> tuple[int, _Pick | None, _Pick]:
+        """How many columns these models need, what picks those (None: they need all), and what puts them in the order
+        of the models, with the one behind them for a model that is unknown. Remembered for the lists that a router asks
+        about: deployments of one model share a score. (Both pick two more, so that they always give a tuple.)"""
         found = self._asked.get(models)
         if found is None:
             columns = [self._at(model) for model in models]
             places = {at: place for place, at in enumerate(sorted({at for at in columns if at is not None}))}
             order = [len(places) if at is None else places[at] for at in columns]
-            found = len(places), itemgetter(*places, 0, 0), itemgetter(*order, 0, 0)
+            some = None if len(places) == self._width else itemgetter(*places, 0, 0)
+            found = len(places), some, itemgetter(*order, 0, 0)
             if len(self._asked) < 256:
                 self._asked[models] = found
         return found
@@ -158,9 +161,8 @@ class Predictor:
         told, new, length = self._one(prompt)
         told = told[: self._width]
         held = self.quality.held(told, new, length)
-        why = _HELD_OF_TWO if self.quality.lead else _HELD
-        found[why] = float(held[at] - told[at])
-        found["calibration"] = float(self._settled(told, new, length)[0][at] - held[at])
+        found[_HELD_OF_TWO if self.quality.lead else _HELD] = float(held[at] - told[at])
+        found["calibration"] = float(self._settling.settled(told, new, length)[0][at] - held[at])
         return sorted(((k, v) for k, v in found.items() if v), key=lambda pair: (-abs(pair[1]), pair[0]))[:most]
 
     def save(self, path: str | Path) -> None:
@@ -193,19 +195,14 @@ class Predictor:
         """What all models' qualities are before they are settled, then the logarithms of their output tokens; the odds
         that the prompt is new; and how long it is: the same figures as ``predict`` works out."""
         buckets, surface = analyse(prompt)
-        columns, values, known = self.space.words(buckets)
+        words, known = self.space.sums(buckets, self._words)
         if self.encoder is not None:
             surface = np.concatenate((surface, self.encoder.encode([read_prompt(prompt).text])[0]))
         dense = self.space.dense(surface)
-        found = values @ self._words.take(columns, axis=0) + dense @ self._dense
+        found = words + dense @ self._dense
         new = odds_of_one(self._novelty, self.space.measures(known, found[self._all :], dense))
         told = self._means + found[: self._all].astype(np.float64) @ self._spread
         return told, new, float(length_of(dense)) if self.quality.lead else 0.0
-
-    def _settled(self, told: Floats, new: float, length: float) -> tuple[Floats, Floats]:
-        """``Head.predict``'s last steps for one prompt: what does not depend on it was worked out before."""
-        unsure = unsure_of(self._missed, self._always, new / (1.0 + new))
-        return self.quality.curved(self.quality.held(told, new, length), unsure)
 
 
 def _spread(quality: Head, length: Head | None) -> tuple[Floats, Floats]:

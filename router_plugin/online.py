@@ -26,7 +26,7 @@ from .errors import RouterError, SpecError, did_you_mean
 from .fork import renew_in_child
 from .records import Candidate, Request
 from .redact import shown
-from .snapshot import Score, Scorer
+from .snapshot import Score, Scorer, Scores
 
 log = logging.getLogger("router_plugin")
 SHRINK, LEAST, ALARM = 20.0, 30, 4.0
@@ -101,14 +101,13 @@ class Posterior:
         seen = self._seen.get(model)
         return NEW if seen is None else NEW * math.sqrt(SHRINK / (SHRINK + seen.count))
 
-    def corrected(self, models: Sequence[str], scores: Sequence[Score | None]) -> list[Score | None]:
+    def corrected(self, models: Sequence[str], scores: Scores) -> Scores:
         """The scores with each model's offset, within 0..1."""
-        return [
-            replace(score, quality=min(1.0, max(0.0, score.quality + self._seen[model].offset)))
-            if score is not None and score.quality is not None and model in self._seen
-            else score
-            for model, score in zip(models, scores, strict=True)
+        quality = [
+            min(1.0, max(0.0, said + self._seen[model].offset)) if said is not None and model in self._seen else said
+            for model, said in zip(models, scores.quality, strict=True)
         ]
+        return replace(scores, quality=quality)
 
     def report(self) -> dict[str, dict[str, Any]]:
         """Model → judgements, mean residual, offset, and whether it has drifted."""

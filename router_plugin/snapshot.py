@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Protocol
+from typing import Protocol, overload
 
 from .records import Candidate, Request
 
@@ -44,6 +44,41 @@ class Score:
     output_tokens: float | None = None
     quality_std: float | None = None
     guessed: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Scores(Sequence["Score | None"]):
+    """What a scorer says of all candidates, column by column: deciding reads numbers, and a ``Score`` of each is made
+    where somebody asks for one. A place of which nothing is said holds None in every column."""
+
+    quality: Sequence[float | None]
+    output_tokens: Sequence[float | None]
+    quality_std: Sequence[float | None]
+    guessed: Sequence[bool]
+
+    @classmethod
+    def of(cls, given: Sequence[Score | None]) -> Scores:
+        """The columns of scores."""
+        some = [Score() if score is None else score for score in given]
+        return cls(
+            [score.quality for score in some],
+            [score.output_tokens for score in some],
+            [score.quality_std for score in some],
+            [score.guessed for score in some],
+        )
+
+    def __len__(self) -> int:
+        return len(self.quality)
+
+    @overload
+    def __getitem__(self, at: int) -> Score | None: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[Score | None]: ...
+    def __getitem__(self, at: int | slice) -> Score | list[Score | None] | None:
+        if isinstance(at, slice):
+            return [self[place] for place in range(*at.indices(len(self)))]
+        score = Score(self.quality[at], self.output_tokens[at], self.quality_std[at], self.guessed[at])
+        return None if score.quality is score.output_tokens is score.quality_std is None else score
 
 
 class Scorer(Protocol):

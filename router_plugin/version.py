@@ -31,7 +31,7 @@ from .fork import renew_in_child
 from .online import Posterior, ask, foundation, load_predictor
 from .provider.port import CataloguedProvider
 from .records import Candidate, Decision, Request
-from .snapshot import Score, Scorer
+from .snapshot import Score, Scorer, Scores
 from .spec.budget import Budget
 from .spec.deployment import Deployment, normalise_model
 from .spec.policy import DEFAULT_POLICY, Policy, with_options, with_tag
@@ -109,18 +109,17 @@ class Home:
         self.history.add(call)
         self.shadows.start(call, self, request, kwargs)
 
-    def score(
-        self, scorer: Scorer, request: Request, candidates: Sequence[Candidate], name: str
-    ) -> Sequence[Score | None] | None:
+    def score(self, scorer: Scorer, request: Request, candidates: Sequence[Candidate], name: str) -> Scores | None:
         """What a scorer says of all candidates, corrected by feedback; one that fails is reported once, and routing
         does without."""
         try:
-            scores: list[Any] = list(ask(scorer, request, candidates))
-            count = len(candidates)
+            given, count = ask(scorer, request, candidates), len(candidates)
+            scores = given if isinstance(given, Scores) else _columns(given)
             if len(scores) != count:
                 raise ValueError(f"a scorer must return one score a model: {count} models, {len(scores)} scores")
-            if _unknown(scores):
-                self._believe(scores, candidates)
+            _check(scores)
+            if None in scores.quality:
+                scores = self._believe(scores, candidates)
             if not self.posterior.known:
                 return scores
             return self.posterior.corrected([candidate.deployment.model for candidate in candidates], scores)
@@ -130,16 +129,18 @@ class Home:
                 log.exception("the scorer of router %r failed; routing goes on without it (said once)", name)
             return None
 
-    def _believe(self, scores: list[Any], candidates: Sequence[Candidate]) -> None:
+    def _believe(self, scores: Scores, candidates: Sequence[Candidate]) -> Scores:
         """Where a scorer predicts some and does not know others (models that joined after training), those carry a
         prior: the declared quality, else the guess from the price, as uncertain as feedback has left it."""
-        if not any(score is not None and score.quality is not None for score in scores):
-            return  # nobody is predicted: what is declared is taken at its word
-        for place, (score, candidate) in enumerate(zip(scores, candidates, strict=True)):
-            if score is None or score.quality is None:
-                doubt = self.posterior.doubt(candidate.deployment.model)
-                tokens = None if score is None else score.output_tokens
-                scores[place] = Score(candidate.ability, tokens, doubt, candidate.quality is None)
+        unknown = [at for at, said in enumerate(scores.quality) if said is None]
+        if len(unknown) == len(candidates):
+            return scores  # nobody is predicted: what is declared is taken at its word
+        quality, std, guessed = list(scores.quality), list(scores.quality_std), list(scores.guessed)
+        for at in unknown:
+            candidate = candidates[at]
+            quality[at], std[at] = candidate.ability, self.posterior.doubt(candidate.deployment.model)
+            guessed[at] = candidate.quality is None
+        return Scores(quality, scores.output_tokens, std, guessed)
 
 
 class Version:
@@ -255,7 +256,7 @@ class Version:
         with self.home.lock:  # so that it is read once
             return self.home.foundation()
 
-    def _scores(self, scorer: Scorer, request: Request, pool: Selection) -> Sequence[Score | None] | None:
+    def _scores(self, scorer: Scorer, request: Request, pool: Selection) -> Scores | None:
         """What a scorer says of all candidates that are in question, by their indices."""
         asked = pool.everything
         said = self.home.score(scorer, request, asked, self.name)
@@ -264,7 +265,7 @@ class Version:
         found: list[Score | None] = [None] * (1 + max((candidate.index for candidate in asked), default=-1))
         for candidate, score in zip(asked, said, strict=True):
             found[candidate.index] = score
-        return found
+        return Scores.of(found)
 
     def decide(
         self, policy: Policy, request: Request, fleet: Fleet | None = None, money: Ledger | None = None
@@ -336,24 +337,16 @@ def session_key(policy: Policy, request: Request) -> str:
     return policy.session if isinstance(policy.session, str) else opening_key(request.messages)
 
 
-def _unknown(given: list[Any]) -> bool:
-    """Check what a scorer has said and make floats ``Score``s, in place and all in one call, for it is part of every
-    decision; whether some have no quality.
+def _columns(given: Sequence[Score | float | None]) -> Scores:
+    """What a scorer has said, floats made ``Score``s, by column."""
+    return Scores.of([s if s is None or isinstance(s, Score) else Score(float(s)) for s in given])
 
-    Raises: ValueError for figures that nobody can route by.
-    """
-    unknown = False
-    for place, score in enumerate(given):
-        if score is None:
-            unknown = True
-            continue
-        if score.__class__ is not Score and not isinstance(score, Score):
-            score = given[place] = Score(float(score))
-        tokens, quality = score.output_tokens, score.quality
+
+def _check(scores: Scores) -> None:
+    """Raises: ValueError for figures that nobody can route by."""
+    for tokens in scores.output_tokens:
         if tokens is not None and not 0 <= tokens < 1e9:
             raise ValueError(f"expected output tokens must be a finite number >= 0, got {tokens!r}")
-        if quality is None:
-            unknown = True
-        elif not 0.0 <= quality <= 1.0:
+    for quality in scores.quality:
+        if quality is not None and not 0.0 <= quality <= 1.0:
             raise ValueError(f"a quality must lie between 0 and 1, got {quality!r}")
-    return unknown

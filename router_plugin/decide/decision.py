@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from ..errors import SpecError
 from ..records import Candidate, Decision, Ranked, Rejection, Request, Row
-from ..snapshot import Score, Snapshot
+from ..snapshot import Scores, Snapshot
 from ..spec.policy import Policy, needs_prices
 from . import constraints
 from .cost import EXPECTED_OUTPUT_TOKENS, CountTokens, fit, is_plain
@@ -39,7 +39,7 @@ class Situation:
     count_tokens: CountTokens
     limit: float | None = None
     limit_name: str = "budget"
-    scores: Sequence[Score | None] | None = None
+    scores: Scores | None = None
     sticky: tuple[str, int] | None = None
     random: Callable[[], float] | None = None
 
@@ -113,19 +113,20 @@ def warm(rows: list[Row], at: Situation) -> list[Row]:
 
 def price(candidates: Sequence[Candidate], at: Situation, rejections: list[Rejection]) -> list[Row]:
     """Attach expectation and worst case to each candidate; leave out those that cannot meet the limit."""
-    request, policy, limit, scores = at.request, at.policy, at.limit, at.scores or ()
+    request, policy, limit = at.request, at.policy, at.limit
+    qualities, lengths = ((), ()) if at.scores is None else (at.scores.quality, at.scores.output_tokens)
     tokens_in, upper, wanted, n = request.estimate, request.upper, request.cap, request.n
     typical = float(EXPECTED_OUTPUT_TOKENS if wanted is None or wanted > EXPECTED_OUTPUT_TOKENS else wanted)
     default_cap, least, ratios = policy.default_output_cap, policy.min_output_tokens, at.snapshot.token_ratio
-    plain, told = is_plain(request), len(scores)
+    plain, told = is_plain(request), len(qualities)
     rows: list[Row] = [None] * len(candidates)  # type: ignore[list-item]  # filled by index: an append is a call
     count = 0
     for candidate in candidates:
         quality, out = candidate.quality, typical
-        if candidate.index < told and (score := scores[candidate.index]) is not None:
-            quality = quality if score.quality is None else score.quality
-            if score.output_tokens is not None:
-                out = score.output_tokens if wanted is None or score.output_tokens < wanted else wanted
+        if candidate.index < told:
+            quality = quality if (said := qualities[candidate.index]) is None else said
+            if (length := lengths[candidate.index]) is not None:
+                out = length if wanted is None or length < wanted else wanted
         tokens = tokens_in * ratios[candidate.name] if candidate.name in ratios else tokens_in
         # Unpriced is never $0: where it is allowed at all it sorts behind whatever has a price.
         estimate = tokens * candidate.input_price + out * n * candidate.output_price if candidate.priced else _UNKNOWN

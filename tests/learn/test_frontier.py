@@ -22,7 +22,7 @@ from router_plugin.learn import fit
 from router_plugin.learn.frontier.canvas import place_labels
 from router_plugin.learn.frontier.curve import Frontier, frontier
 from router_plugin.learn.frontier.sweep import efficient, spread
-from router_plugin.snapshot import Score, Snapshot
+from router_plugin.snapshot import Score, Scores, Snapshot
 from router_plugin.spec.policy import DEFAULT_POLICY, with_tag
 from router_plugin.spec.strings import RouterTag, parse_router_string
 
@@ -115,7 +115,7 @@ def test_with_times_the_decision_is_the_same_too() -> None:
         policy, chosen = with_tag(DEFAULT_POLICY, tag), []
         for row, values in zip(rows, predicted, strict=True):
             request = read_request({"messages": [{"role": "user", "content": row["prompt"]}]})
-            scores = [Score(float(value)) for value in values]
+            scores = Scores.of([Score(float(value)) for value in values])
             at = Situation(policy, request, snapshot, lambda *_: 0, scores=scores)
             chosen.append(decide(select(candidates, policy), at).ranking[0][-1][0].name)
         assert {name: chosen.count(name) / len(rows) for name in set(chosen)} == pytest.approx(one.mix)

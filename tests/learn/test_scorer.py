@@ -20,6 +20,7 @@ from router_plugin.learn.prompts.features import NAMES, analyse
 from router_plugin.learn.prompts.reading import HEAD, TAIL
 from router_plugin.learn.serving.settling import Settling
 from router_plugin.records import Request
+from router_plugin.snapshot import Score, Scores
 
 SUM = "Solve the value of 12 * 7 + 12 for garden number 3."
 
@@ -246,3 +247,13 @@ def test_an_encoder_is_asked_once_a_text_and_needed_again_when_loading(tmp_path:
         Predictor.load(tmp_path / "e")
     with pytest.raises(TrainingError, match="finite vectors of one width"):
         fit(rows, encoder=lambda texts: [[float("nan")] for _ in texts])
+
+
+def test_scores_by_column_are_scores() -> None:
+    given = [Score(0.5, 12.0, 0.1), None, Score(output_tokens=3.0), Score(0.2, None, 0.3, True)]
+    columns = Scores.of(given)
+    assert list(columns) == given
+    assert columns[1:3] == given[1:3]
+    assert (len(columns), columns[-1]) == (4, given[-1])
+    with pytest.raises(IndexError):
+        columns[4]

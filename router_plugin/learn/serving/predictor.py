@@ -8,10 +8,8 @@ given) or changes after it was made, so one predictor serves all threads.
 from __future__ import annotations
 
 import math
-from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import repeat
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -19,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from ...errors import SpecError, TrainingError
-from ...records import Request
+from ...records import Candidate, Request
 from ...redact import shown
-from ...snapshot import Score
+from ...snapshot import Score, Scores
 from ..fitting.heads import Head, length_of
 from ..fitting.novelty import odds_of_one
 from ..outcomes.rows import Floats, Prompt
@@ -74,7 +72,7 @@ class Predictor:
         self._novelty: list[float] = quality.novelty.tolist()
         self._no_tokens: list[float | None] = [None] * len(self.models)
         self._untold = [] if length is None else np.flatnonzero(length.seen == 0).tolist()
-        self._asked: dict[tuple[str, ...], tuple[int, _Pick | None, _Pick]] = {}
+        self._asked: dict[tuple[str, ...], _Pick] = {}
 
     def __repr__(self) -> str:
         return f"<Predictor of {len(self.models)} models, fitted on {self.about.get('prompts', '?')} prompts>"
@@ -101,6 +99,13 @@ class Predictor:
         """The router's question (``snapshot.Scorer``): one request, all models; None for a model it does not know.
 
         A model is known by the name that it was judged under, or by that without its provider ("openai/gpt-4o")."""
+        return list(self._scores(request, tuple(models)))
+
+    def score_candidates(self, request: Request, candidates: Sequence[Candidate]) -> Scores:
+        """``score`` by column, as routers ask."""
+        return self._scores(request, tuple([candidate.deployment.model for candidate in candidates]))
+
+    def _scores(self, request: Request, models: tuple[str, ...]) -> Scores:
         told, new, length = self._one(request.messages)
         width = self._width
         values, unsure = self._settling.settled(told[:width], new, length)
@@ -110,26 +115,20 @@ class Predictor:
             tokens = _tokens(told[width:]).tolist()
             for at in self._untold:
                 tokens[at] = None
-        count, pick, order = self._columns(tuple(models))
-        columns = quality, tokens, std
-        scores = _scores(count, *(columns if pick is None else map(pick, columns)))
-        scores.append(None)
-        return list(order(scores)[:-2])
+        pick = self._pick(models)
+        columns = [pick([*column, None])[: len(models)] for column in (quality, tokens, std)]
+        return Scores(columns[0], columns[1], columns[2], (False,) * len(models))
 
     def _at(self, model: str) -> int | None:
         return self._column.get(model, self._column.get(model.rpartition("/")[2]))
 
-    def _columns(self, models: tuple[str, ...]) -> tuple[int, _Pick | None, _Pick]:
-        """How many columns these models need, what picks those (None: they need all), and what puts them in the order
-        of the models, with the one behind them for a model that is unknown. Remembered for the lists that a router asks
-        about: deployments of one model share a score. (Both pick two more, so that they always give a tuple.)"""
+    def _pick(self, models: tuple[str, ...]) -> _Pick:
+        """What picks the figures of these models, of an unknown one the None behind them. Remembered for the lists that
+        a router asks about. (It picks two Nones more, so that it always gives a tuple.)"""
         found = self._asked.get(models)
         if found is None:
-            columns = [self._at(model) for model in models]
-            places = {at: place for place, at in enumerate(sorted({at for at in columns if at is not None}))}
-            order = [len(places) if at is None else places[at] for at in columns]
-            some = None if len(places) == self._width else itemgetter(*places, 0, 0)
-            found = len(places), some, itemgetter(*order, 0, 0)
+            columns = [-1 if (at := self._at(model)) is None else at for model in models]
+            found = itemgetter(*columns, -1, -1)
             if len(self._asked) < 256:
                 self._asked[models] = found
         return found
@@ -213,20 +212,6 @@ def _spread(quality: Head, length: Head | None) -> tuple[Floats, Floats]:
     spread = np.zeros((rank + length.basis.shape[1], 2 * models))
     spread[:rank, :models], spread[rank:, models:] = quality.basis.T, length.basis.T
     return np.concatenate((quality.mean, length.mean)), spread
-
-
-_FILL: list[Callable[[Any, Any], None]] = [
-    Score.__dict__[name].__set__ for name in ("quality", "output_tokens", "quality_std", "guessed")
-]
-
-
-def _scores(count: int, *told: Iterable[float | None]) -> list[Score | None]:
-    """So many scores, of qualities, tokens and standard deviations. They are filled slot by slot, each for all of them
-    at once: the constructor of a frozen dataclass is five calls, twenty times a decision."""
-    made: list[Score | None] = list(map(Score.__new__, repeat(Score, count)))
-    for fill, values in zip(_FILL, (*told, repeat(False)), strict=True):
-        deque(map(fill, made, values), 0)
-    return made
 
 
 def _tokens(logs: Floats) -> Floats:

@@ -257,3 +257,14 @@ def test_scores_by_column_are_scores() -> None:
     assert (len(columns), columns[-1]) == (4, given[-1])
     with pytest.raises(IndexError):
         columns[4]
+
+
+@pytest.mark.parametrize("given", [None, 5, "one text", b"bytes", {"prompt": "x"}])
+def test_what_is_no_list_of_prompts_is_refused_by_name(predictor: Predictor, given: Any) -> None:
+    with pytest.raises(SpecError, match="prompts: must be a list of prompts"):
+        predictor.predict(given)
+
+
+def test_an_encoder_that_gives_no_numbers_is_named() -> None:
+    with pytest.raises(TrainingError, match="gave no array of numbers"):
+        fit(judged(30), encoder=lambda texts: [["a", "b"] for _ in texts])

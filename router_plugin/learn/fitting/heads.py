@@ -180,15 +180,15 @@ class Head:
 
     def settled(self, values: Floats, new: Floats, length: Floats) -> tuple[Floats, Floats]:
         """What is said in the end of predictions (models last) for prompts of these odds to be new, so many standard
-        deviations longer than usual."""
-        return self.curved(self.held(values, new, length), self._spread(new))
-
-    def curved(self, values: Floats, unsure: Floats) -> tuple[Floats, Floats]:
-        """Values on the curve; an expectation within 0..1 varies no more than their standard deviations then do."""
+        deviations longer than usual: values on the curve, and the standard deviations of these expectations. As much
+        signal as was found is taken to be missed, twice as much where the prompt is new; an expectation within 0..1
+        varies no more than its place there allows, but always as much as is unsure for every prompt. At most 0.5."""
+        values, (missed, always) = self.held(values, new, length), self.unsure()
+        unsure = unsure_of(missed, always, (new / (1.0 + new))[..., None])
         if self.curve is None:
             return values, unsure
         values = bent(values, self.curve)
-        most: Floats = np.sqrt(np.maximum(values - values * values, 1e-6))
+        most: Floats = np.sqrt(np.maximum(values - values * values, always))
         return values, np.minimum(unsure, most)
 
     def held(self, values: Floats, new: Floats | float, length: Any) -> Floats:
@@ -202,15 +202,10 @@ class Head:
             values = widen(values, self.mean, self.lead, new, length)
         return press(values, int(self.mean.argmax()), self.margin, self.margin)
 
-    def _spread(self, new: Floats) -> Floats:
-        """The standard deviation of the expectation: as much signal as was found is taken to be missed, twice as much
-        where the prompt is new; a model that few prompts know may differ from all others as much as they do among
-        themselves; and its mean has an error of its own. At most 0.5."""
-        missed, always = self.unsure()
-        return unsure_of(missed, always, (new / (1.0 + new))[..., None])
-
     def unsure(self) -> tuple[Floats, Floats]:
-        """Every model's variances: the signal that may be missed, and what is there for every prompt."""
+        """Every model's variances: the signal that may be missed, and what is there for every prompt. A model that few
+        prompts know may differ from all others as much as they do among themselves; and its mean has an error of its
+        own."""
         usual = float(np.add.reduce(self.signal)) / len(self.mean) * PRIOR / (PRIOR + self.seen)
         mean = (self.noise * self.seen + WIDEST) / (self.seen + 1.0) ** 2  # two equal scores make nothing sure
         return (self.basis**2) @ self.signal, np.asarray(usual + mean, np.float64)

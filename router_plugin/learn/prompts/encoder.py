@@ -52,7 +52,11 @@ class CachedEncoder:
         found = {text: self._kept[text] for text in texts if text in self._kept}
         missing = [text for text in dict.fromkeys(texts) if text not in found]
         if missing:
-            vectors = np.asarray(self._encode(missing), np.float64)
+            given = self._encode(missing)  # what it raises is its own
+            try:
+                vectors = np.asarray(given, np.float64)
+            except (TypeError, ValueError) as error:
+                raise TrainingError(f"encoder {self.name!r}: gave no array of numbers: {error}") from error
             width = self._width or (vectors.shape[1] if vectors.ndim == 2 else 0)
             if vectors.shape != (len(missing), width) or not width or not np.isfinite(vectors).all():
                 raise TrainingError(

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from .markers import MARKERS
 from .reading import HEAD, TAIL, Text, read_prompt
 
-FEATURES = 1  # version of everything in this file and in markers.py
+FEATURES = 2  # version of everything in this file, in reading.py and in markers.py
 BITS = 18
 _MOST_BYTES = 16_384
 MOST_BUCKETS = _MOST_BYTES + 1  # where every second byte is a word

@@ -1,7 +1,8 @@
 """What is read of a prompt: the text of the newest human turn after the system prompt's beginning, head and tail only.
 
 Reading never fails: what is no message, or has no text, counts as nothing.
-Defaults: 1,500 characters of head, 600 of tail; the system prompt gives at most 600 of them; the last 50 messages.
+Defaults: 1,000 characters of head, 300 of tail; the system prompt gives at most 400 more; the last 50 messages. Reading
+1,500 and 600 takes a sixth more time and tells no more on three tables, where a tenth of the prompts is longer.
 Part of the features' version: see features.FEATURES.
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-HEAD, TAIL, SYSTEM = 1_500, 600, 600
+HEAD, TAIL, SYSTEM = 1_000, 300, 400
 
 
 class Text(NamedTuple):

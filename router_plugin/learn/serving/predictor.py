@@ -8,7 +8,7 @@ given) or changes after it was made, so one predictor serves all threads.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
@@ -82,7 +82,7 @@ class Predictor:
 
         Raises: SpecError where ``prompts`` is one text instead of a list.
         """
-        if isinstance(prompts, (str, bytes)):
+        if isinstance(prompts, (str, bytes, Mapping)) or not isinstance(prompts, Iterable):
             raise SpecError(f"prompts: must be a list of prompts, got {shown(prompts)}")
         prompts = list(prompts)
         seen = analyse_all(prompts, self._embed(prompts))

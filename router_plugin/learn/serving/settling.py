@@ -27,5 +27,5 @@ class Settling:
         if self._curve is not None:
             values = bent(values, self._curve)
         values = np.minimum(np.maximum(values, 0.0), 1.0)
-        most = 0.25 if self._curve is None else np.maximum(values - values * values, 1e-6)
+        most = 0.25 if self._curve is None else np.maximum(values - values * values, self._always)
         return values, np.sqrt(np.minimum(variances, most))

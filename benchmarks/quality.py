@@ -3,10 +3,10 @@
 For every table (DIR/NAME.jsonl.gz; without --data a small made-up one): grouped splits, several seeds, ours beside
 random, prompt length alone, the models' means, the best and the cheapest single model, and the oracle. Two models:
 APGR, CPT(50), CPT(80) (RouteLLM); priced models: AIQ, AIQ_norm, CostSave (RouterBench, LLMRouterBench). Then learning
-curves, leave one task out, and out of domain; and what each learner is worth alone, on one split. Every choice for a
-table is made inside ``fit``, on its training side, and the sense of hardness that it leans on comes from the other
-tables, without twins. The learner's own constants were compared on parts of the three public tables of
-fit_foundation.py while it was written, so figures on other tables say more.
+curves, leave one task out, out of domain (other tables, other subjects); and what each learner is worth alone, on one
+split. Every choice for a table is made inside ``fit``, on its training side, and the sense of hardness that it leans on
+comes from the other tables, without twins. The learner's own constants were compared on parts of the three public
+tables of fit_foundation.py while it was written, so figures on other tables say more.
 Published on the same pair, 5-shot MMLU: best trained on Arena data alone APGR .524, best augmented (1,531 MMLU labels)
 .603; those routers never saw the rest of the test distribution, ours in 5-fold rows did: compare with the rows of 1,531
 labels and of "out of domain".
@@ -36,7 +36,14 @@ from quality_data import (
     without_twins,
 )
 from quality_rows import Line, length_scores, means_of, measure, print_line, show_head
-from quality_tests import each_learner, foundation_without, learning_curve, leave_one_task_out, out_of_domain
+from quality_tests import (
+    across_subjects,
+    each_learner,
+    foundation_without,
+    learning_curve,
+    leave_one_task_out,
+    out_of_domain,
+)
 
 from router_plugin.learn import fit
 from router_plugin.learn.serving.foundation import Foundation
@@ -131,6 +138,8 @@ def main() -> None:
             others = {n: without_twins(t, rows) for n, t in tables.items() if n != name}
             if others and (not chosen or name in chosen):
                 add(out_of_domain(name, rows, others))
+                if not args.quick:
+                    add(across_subjects(name, rows, prices, foundation_without(rows, others)))
     if args.json:
         args.json.write_text(json.dumps([line.as_dict() for line in lines], indent=1))
 

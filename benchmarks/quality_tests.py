@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,6 +15,12 @@ from quality_rows import Line, length_scores, means_of, measure
 from router_plugin.learn import Predictor, evaluate, fit
 from router_plugin.learn.fitting import heads
 from router_plugin.learn.serving.foundation import Foundation, fit_foundation
+
+SUBJECTS = {
+    "science": "math|physic|chem|bio|comput|engin|statis|algebra|astronomy|machine|electr|logic",
+    "medicine": "med|anat|clinic|nutri|virol|human|psych|aging|bio|gene|health",
+    "society": "law|juris|moral|phil|relig|history|politic|foreign|security|socio|policy|relations",
+}
 
 
 def _usable(rows: Rows, prices: Prices) -> Rows:
@@ -103,4 +110,21 @@ def out_of_domain(name: str, rows: Rows, others: dict[str, Rows]) -> list[Line]:
         trained = trained.predict(prompts).quality
         at = [1, 0] if ability[0] < ability[1] else [0, 1]  # columns are "strong", "weak"
         out.append(Line(name, "out of domain", "ours, by tiers", [evaluate(trained[:, at], rows, resamples=100)]))
+    return out
+
+
+def across_subjects(name: str, rows: Rows, prices: Prices, foundation: Foundation) -> list[Line]:
+    """Trained on one group of subjects (tasks by their names), tested on all others, and the other way round; groups of
+    less than a tenth of the prompts are left out."""
+    table, out = _usable(rows, prices), []
+    for group, names in SUBJECTS.items():
+        inside = [bool(re.search(names, str(row.get("task")).lower())) for row in table]
+        sides = [[row for row, at in zip(table, inside, strict=True) if at is side] for side in (True, False)]
+        if min(map(len, sides)) < len(table) / 10:
+            continue
+        for train, test, label in ((*sides, f"{group} to the rest"), (*sides[::-1], f"the rest to {group}")):
+            predictor = fit(without_twins(train, test), foundation=foundation)
+            out.append(Line(name, label, "ours", [measure(predictor, test, prices)]))
+            out.append(Line(name, label, "prompt length alone", [measure(length_scores(test), test, prices)]))
+            out.append(Line(name, label, "means", [measure(means_of(predictor), test, prices)]))
     return out

@@ -6,7 +6,7 @@ together as hardness.py says. Familiar is 1/(1 + (odds/``FROM``)³) by the odds 
 where a prompt is as likely new as not. The mean of both stays what was learned. Where kinds left out of training are
 told nearly as well as those that were not (by ``SURE`` standard errors of a correlation), nothing changes at all.
 Why: what tells two models apart on one table mostly misleads on the next: fitted on one group of subjects and tested on
-others, learned orders had APGR .43 to .63, length .51 to .65, and this .51 to .64, at no cost in domain. More than two
+others, learned orders had APGR .43 to .63, length .51 to .65, this .51 to .64, at hardly a cost in domain. More than two
 models have the incumbent's margin (incumbent.py) instead.
 """
 

@@ -13,7 +13,7 @@ from router_plugin.learn import Predictor, fit
 from router_plugin.learn.fitting.curve import bent, curve_of
 from router_plugin.learn.fitting.incumbent import hold, press, spread_for
 from router_plugin.learn.fitting.novelty import fit_novelty, odds
-from router_plugin.learn.fitting.unfamiliar import lead_for, widen
+from router_plugin.learn.fitting.unfamiliar import lead_for, strange, widen
 
 KINDS = {
     "law": ("Under the statute, may the {} tenant recover damages from the {} landlord in court?", (0.6, 0.9, 0.1)),
@@ -75,16 +75,26 @@ def test_there_is_no_margin_where_kinds_left_out_gain_as_well() -> None:
 
 def test_two_models_are_told_apart_by_length_where_a_prompt_is_new_and_as_learned_where_it_is_not() -> None:
     mean, quality = np.array([0.6, 0.8]), np.array([[0.9, 0.5], [0.3, 0.9], [0.6, 0.8]])
-    lengths = np.array([2.0, -1.0, 0.0])
-    near = widen(quality, mean, 0.1, np.full(3, 0.05), lengths)
-    assert np.allclose(near, quality, atol=1e-5)
-    far = widen(quality, mean, 0.1, np.full(3, 20.0), lengths)
-    assert np.allclose(far[:, 1] - far[:, 0], 0.2 + 0.1 * lengths, atol=0.01)
+    leads = 0.1 * np.array([2.0, -1.0, 0.0])
+    assert np.allclose(widen(quality, mean, leads, strange(np.full(3, 0.05))), quality, atol=1e-5)
+    far = widen(quality, mean, leads, strange(np.full(3, 20.0)))
+    assert np.allclose(far[:, 1] - far[:, 0], 0.2 + leads, atol=0.01)
     assert np.allclose(far.sum(axis=1), quality.sum(axis=1))
-    mirrored = widen(quality[:, ::-1], mean[::-1], 0.1, np.full(3, 20.0), lengths)
+    mirrored = widen(quality[:, ::-1], mean[::-1], leads, strange(np.full(3, 20.0)))
     assert np.allclose(mirrored[:, ::-1], far)
-    one = widen(quality[0], mean, 0.1, 20.0, 2.0)
-    assert np.allclose(one, far[0])
+    assert np.allclose(widen(quality[0], mean, leads[0], strange(20.0)), far[0])
+
+
+def test_no_prompt_of_a_new_kind_is_taken_from_the_better_of_two_models_lightly() -> None:
+    rows = [{**row, "scores": {m: row["scores"][m] for m in ("left", "right")}} for row in table(400, list(KINDS))]
+    head = fit(rows).quality
+    head.lead, head.margin = 0.1, 0.01
+    best = int(head.mean.argmax())
+    values = np.tile(head.mean, (50, 1))
+    values[:, 1 - best] += np.linspace(0.0, 0.5, 50)
+    known, new = (head.held(values, np.full(50, odds), np.zeros(50)) for odds in (0.1, 20.0))
+    assert (known.argmax(axis=1) != best).any()
+    assert (new.argmax(axis=1) == best).all()
 
 
 def test_what_follows_the_truth_on_kinds_left_out_is_always_followed() -> None:

@@ -28,7 +28,7 @@ from .incumbent import hold, press
 from .linear import Array, Design, Ints, apply, ridge
 from .novelty import odds
 from .targets import Floats, Targets
-from .unfamiliar import widen
+from .unfamiliar import strange, widen
 
 PENALTIES = (2.0, 8.0, 32.0, 128.0)
 FEW, FEW_PENALTIES = 600, (32.0, 64.0, 128.0, 512.0)  # with few prompts only heavy ones are worth a try
@@ -198,9 +198,13 @@ class Head:
             return values
         if len(self.mean) != 2:
             return hold(values, self.mean, self.margin, new)
+        margin: Any = self.margin
         if self.lead:
-            values = widen(values, self.mean, self.lead, new, length)
-        return press(values, int(self.mean.argmax()), self.margin, self.margin)
+            part = strange(new)
+            values = widen(values, self.mean, self.lead * length, part)
+            learned = float(self.signal @ (self.basis[0] - self.basis[1]) ** 2) ** 0.5
+            margin = np.expand_dims(margin + part * learned, -1)
+        return press(values, int(self.mean.argmax()), margin, margin)
 
     def unsure(self) -> tuple[Floats, Floats]:
         """Every model's variances: the signal that may be missed, and what is there for every prompt. A model that few

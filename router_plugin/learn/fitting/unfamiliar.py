@@ -5,9 +5,10 @@ by its length alone: a standard deviation of it is worth ``LONGER`` logits of ha
 together as hardness.py says. Familiar is 1/(1 + (odds/``FROM``)³) by the odds of novelty.py: hardly anything changes
 where a prompt is as likely new as not. The mean of both stays what was learned. Where kinds left out of training are
 told nearly as well as those that were not (by ``SURE`` standard errors of a correlation), nothing changes at all.
-Why: what tells two models apart on one table mostly misleads on the next: fitted on one group of subjects and tested on
-others, learned orders had APGR .43 to .63, length .51 to .65, this .51 to .64, at hardly a cost in domain. More than two
-models have the incumbent's margin (incumbent.py) instead.
+By the same part the worse model has to lead by the spread of learned leads before it is taken for the better one.
+Why: what tells two models apart on one table mostly misleads on the next: fitted on one group of subjects and tested
+on others, learned orders had APGR .43 to .63, length .51 to .65, this .51 to .64, at hardly a cost in domain. More than
+two models have the incumbent's margin (incumbent.py) instead.
 """
 
 from __future__ import annotations
@@ -41,10 +42,14 @@ def _follows(judged: Judged) -> float:
     return float(np.corrcoef(predicted, truth)[0, 1])
 
 
-def widen(quality: Floats, mean: Floats, lead: float, new: Any, length: Any) -> Floats:
-    """Qualities of two models (last), for prompts (or one) that are new by these odds and so many standard deviations
-    longer than usual."""
+def strange(new: Any) -> Any:
+    """How far what was learned is not believed (0..1) of prompts (or one) that are new by these odds."""
+    return 1.0 - 1.0 / (1.0 + (new / FROM) ** 3)
+
+
+def widen(quality: Floats, mean: Floats, lead: Any, part: Any) -> Floats:
+    """Qualities of two models (last), for prompts (or one), in which this part of how much the better one leads beyond
+    the means is replaced by ``lead``."""
     ahead = np.array([0.5, -0.5] if mean[0] >= mean[1] else [-0.5, 0.5])
     learned = 2.0 * ((quality - mean) @ ahead)
-    strange = 1.0 - 1.0 / (1.0 + (new / FROM) ** 3)
-    return np.asarray(quality + np.multiply.outer(strange * (lead * length - learned), ahead))
+    return np.asarray(quality + np.multiply.outer(part * (lead - learned), ahead))

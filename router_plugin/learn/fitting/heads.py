@@ -31,7 +31,7 @@ from .targets import Floats, Targets
 from .unfamiliar import strange, widen
 
 PENALTIES = (2.0, 8.0, 32.0, 128.0)
-FEW, FEW_PENALTIES = 600, (32.0, 64.0, 128.0, 512.0)  # with few prompts only heavy ones are worth a try
+FEW, FEW_PENALTIES = 2_000, (32.0, 64.0, 128.0, 512.0)  # with few prompts only heavy ones are worth a try
 BETWEEN, WITHIN = 0.1, 8.0
 SURFACE = 8.0
 PRIOR = 40.0  # prompts' weight of the belief that 1/PRIOR of the variance is predictable

@@ -133,8 +133,7 @@ def _metric_bound(rows: list[Row], bound: Bound, at: Situation, kind: str, rejec
 
 
 def _is_guess(candidate: Candidate, at: Situation) -> bool:
-    score = at.scores[candidate.index] if at.scores is not None and candidate.index < len(at.scores) else None
-    return score is not None and score.guessed
+    return at.scores is not None and candidate.index < len(at.scores) and at.scores.guessed[candidate.index]
 
 
 def _above(value: float, bound: Bound) -> bool:

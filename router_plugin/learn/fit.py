@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import SpecError, TrainingError
-from ..redact import shown
+from ..errors import TrainingError
 from .fitting.clusters import kinds
 from .fitting.heads import Head
 from .fitting.linear import Ints
 from .fitting.targets import split
 from .fitting.training import Data, Note, fit_head
+from .outcomes.figures import whole_number
 from .outcomes.rows import Floats, Table, read_rows
 from .prompts.encoder import CachedEncoder, Encoder
 from .prompts.features import NAMES
@@ -51,8 +51,7 @@ def fit(
 
     Raises: SpecError for malformed rows, TrainingError where no row has a score.
     """
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise SpecError(f"seed: must be a whole number of at least 0, got {shown(seed)}")
+    whole_number(seed, "seed", 0)
     note: Note = (lambda step: log.info("fit: %s", step)) if progress else (lambda step: None)
     table = read_rows(rows)
     note(f"{len(table)} prompts ({table.merged} merged) x {len(table.models)} models")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from .jobs.training_requests import read_requests
 from .judges.asking import OF_THE_MODEL, asker, kind_of
 from .judges.making import made
 from .judges.placing import placed
+from .outcomes.figures import some
 from .outcomes.tables import read_outcomes
 from .serving.predictor import Predictor
 
@@ -37,7 +38,7 @@ def fit_router(router: Router, outcomes: Any, seed: int, note: str | None) -> Pr
     predictor = fit(rows, seed=seed)
     strangers = [model for model in predictor.models if _candidate(router.candidates(), model) is None]
     if strangers and not router.spec.any_model:
-        log.warning("router %r has no deployment of %s, of which the outcomes tell", router.name, _some(strangers))
+        log.warning("router %r has no deployment of %s, of which the outcomes tell", router.name, some(strangers))
     folder = router._home.folder
     if folder is None:
         router.scorer = predictor
@@ -60,11 +61,11 @@ def frontier_of(router: Router, outcomes: Any, **keywords: Any) -> Frontier:
     models = list(chosen if chosen is not None else known if "prices" in keywords else prices)
     if not models:
         raise SpecError(
-            f"frontier: of the models of which the outcomes tell ({_some(_named(rows))}) none is a deployment of "
+            f"frontier: of the models of which the outcomes tell ({some(_named(rows))}) none is a deployment of "
             f"router {router.name!r} whose price is known"
         )
     if chosen is None and (left := [model for model in _named(rows) if model not in models]):
-        log.warning("frontier: goes without %s: no deployment of router %r, or unpriced", _some(left), router.name)
+        log.warning("frontier: goes without %s: no deployment of router %r, or unpriced", some(left), router.name)
     alone = all(any(matches(candidate, model) for model in models) for candidate in candidates)
     given = {"prices": prices, "router": router.name, "only": not alone}
     if "qualities" not in keywords:
@@ -168,10 +169,6 @@ def _known(router: Router, rows: Iterable[Mapping[str, Any]]) -> dict[str, Candi
     candidates = router.candidates()
     known = {model: found for model in _named(rows) if (found := _candidate(candidates, model)) is not None}
     return dict(sorted(known.items(), key=lambda one: one[1].index))
-
-
-def _some(models: Sequence[str]) -> str:
-    return ", ".join(map(shown, models[:8])) + (" …" if len(models) > 8 else "")
 
 
 def _candidate(candidates: Iterable[Candidate], model: str) -> Candidate | None:

@@ -18,7 +18,6 @@ from router_plugin.errors import SpecError, TrainingError
 from router_plugin.learn import Predictor, fit
 from router_plugin.learn.prompts.features import NAMES, analyse
 from router_plugin.learn.prompts.reading import HEAD, TAIL
-from router_plugin.learn.serving.settling import Settling
 from router_plugin.records import Request
 from router_plugin.snapshot import Score, Scores
 
@@ -191,9 +190,9 @@ def test_one_prompt_is_settled_as_many_are(predictor: Predictor, odds: float, ma
     curve = np.array([[0.0, 0.2, 0.6, 1.0], [0.0, 0.1, 0.7, 0.9]]) if curved else None
     head = replace(predictor.quality, margin=margin, curve=curve)
     for told in np.random.default_rng(1).uniform(-0.2, 1.2, (20, len(predictor.models))):
-        values, unsure = Settling(head).settled(told, odds, 1.5)
-        expected, std = head.settled(told[None, :], np.array([odds]), np.array([1.5]))
-        assert values == pytest.approx(np.clip(expected[0], 0.0, 1.0), abs=1e-12)
+        values, unsure = head.settled(told, odds, 1.5, head.unsure())
+        expected, std = head.settled(told[None, :], np.array([odds]), np.array([1.5]), head.unsure())
+        assert values == pytest.approx(expected[0], abs=1e-12)
         assert unsure == pytest.approx(std[0], abs=1e-12)
 
 

@@ -176,20 +176,24 @@ class Head:
     def predict(self, design: Design, familiar: Floats) -> tuple[Floats, Floats]:
         """Values and their standard deviations, prompts × models."""
         values, new = self.mean + apply(design, self.weights) @ self.basis.T, odds(self.novelty, familiar)
-        return self.settled(values, new, length_of(design.dense))
+        return self.settled(values, new, length_of(design.dense), self.unsure())
 
-    def settled(self, values: Floats, new: Floats, length: Floats) -> tuple[Floats, Floats]:
-        """What is said in the end of predictions (models last) for prompts of these odds to be new, so many standard
-        deviations longer than usual: values on the curve, and the standard deviations of these expectations. As much
-        signal as was found is taken to be missed, twice as much where the prompt is new; an expectation within 0..1
-        varies no more than its place there allows, but always as much as is unsure for every prompt. At most 0.5."""
-        values, (missed, always) = self.held(values, new, length), self.unsure()
-        unsure = unsure_of(missed, always, (new / (1.0 + new))[..., None])
-        if self.curve is None:
-            return values, unsure
-        values = bent(values, self.curve)
-        most: Floats = np.sqrt(np.maximum(values - values * values, always))
-        return values, np.minimum(unsure, most)
+    def settled(
+        self, values: Floats, new: Floats | float, length: Any, unsure: tuple[Floats, Floats]
+    ) -> tuple[Floats, Floats]:
+        """What is said in the end of predictions (models last) for prompts (or one) of these odds to be new, so many
+        standard deviations longer than usual; serving works out ``unsure()`` once.
+
+        Values on the curve, and the standard deviations of these expectations. As much signal as was found is taken to
+        be missed, twice as much where the prompt is new; an expectation within 0..1 varies no more than its place there
+        allows, but always as much as is unsure for every prompt. At most 0.5."""
+        values, (missed, always) = self.held(values, new, length), unsure
+        chance = new / (1.0 + new)
+        variance: Floats = missed * (1.0 + (chance if isinstance(chance, float) else chance[..., None])) + always
+        if self.curve is not None:
+            values = bent(values, self.curve)
+            variance = np.minimum(variance, np.maximum(values - values * values, always))
+        return values, np.sqrt(np.minimum(variance, 0.25))
 
     def held(self, values: Floats, new: Floats | float, length: Any) -> Floats:
         """Predictions (models last) with the incumbent's margin or, of two models, with the length of what is new: for
@@ -218,9 +222,3 @@ class Head:
 def length_of(dense: Array) -> Any:
     """How many standard deviations longer than usual prompts (or one) are, of their dense features."""
     return dense[..., _LENGTH] / SCALE
-
-
-def unsure_of(missed: Floats, always: Floats, chance: Floats | float) -> Floats:
-    """The standard deviations made of ``Head.unsure`` for prompts (or one) with this chance of being new."""
-    found: Floats = np.minimum(np.sqrt(missed * (1.0 + chance) + always), 0.5)
-    return found

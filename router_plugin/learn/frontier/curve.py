@@ -18,7 +18,7 @@ import numpy as np
 from ...errors import SpecError
 from ...redact import shown
 from ...spec.strings import RouterTag, Weights, parse_router_string
-from ..outcomes.figures import Prices, figure
+from ..outcomes.figures import Prices, figure, whole_number
 from .points import Chosen, Point, Setting, Single, hull, intervals, oracle, point, thinned
 from .rows import read_outcomes
 from .sweep import choose, choose_by_pay, dials, pays
@@ -108,9 +108,7 @@ def frontier(
 
     Raises: SpecError naming the argument or row and what would be right.
     """
-    for name, value, least in (("points", points, 2), ("seed", seed, 0)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise SpecError(f"{name}: must be a whole number of at least {least}, got {shown(value)}")
+    points, seed = whole_number(points, "points", 2), whole_number(seed, "seed", 0)
     data = read_outcomes(rows, qualities, models=models, prices=prices, ttft_ms=ttft_ms, itl_ms=itl_ms)
     tag = RouterTag(name=router, models=data.models if only else ())
     turned = _distinct((_string(tag, weights), choose(data, weights)) for weights in dials(data))

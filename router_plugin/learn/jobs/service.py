@@ -26,6 +26,7 @@ from ...spec.fields import count, number
 from ..judges.making import described, made, undescribed
 from ..judges.placing import known_deployments
 from ..judges.store import JudgesClient
+from ..outcomes.figures import whole_number
 from . import lease
 from .estimate import Estimate
 from .plan import CAP, Plan, resolved, restored
@@ -139,10 +140,7 @@ class TrainingJobs:
         if isinstance(judge, str):
             judge = JudgesClient(self._client).existing(judge)
         made(judge, lambda model, messages, **kwargs: None)  # type: ignore[arg-type]  # is it one?
-        if (
-            isinstance(seed, bool) or not isinstance(seed, int) or seed < 0
-        ):  # what fitting would refuse, once all is paid
-            raise SpecError(f"seed: must be a whole number of at least 0, got {shown(seed)}")
+        whole_number(seed, "seed", 0)  # what fitting would refuse, once all is paid
         deployments = resolved(found, llms)
         read, _ = read_requests(requests)
         budget = None if budget_usd is None else Budget(budget_usd).usd

@@ -16,7 +16,7 @@ import numpy as np
 
 from ...errors import SpecError, TrainingError
 from ...redact import shown
-from ..outcomes.figures import Prices
+from ..outcomes.figures import Prices, whole_number
 from ..outcomes.rows import Floats, Table, iterated, read_rows
 from .calibration import NAN, costs, ece, token_errors
 from .mixes import area, choices, cost_at, height, hull
@@ -82,9 +82,7 @@ def evaluate(
     for routing.
     Raises: SpecError for rows, prices or predictions of the wrong shape; TrainingError where no prompt is complete.
     """
-    for name, value, least in (("seed", seed, 0), ("resamples", resamples, 1)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise SpecError(f"{name}: must be a whole number of at least {least}, got {shown(value)}")
+    seed, resamples = whole_number(seed, "seed", 0), whole_number(resamples, "resamples", 1)
     rows = list(iterated(rows))
     table = read_rows(rows, merge=False)
     quality, tokens, models = _predictions(predictor, table)

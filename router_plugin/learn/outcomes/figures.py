@@ -36,6 +36,21 @@ def figure(value: Any, where: str, most: float = math.inf) -> float | None:
     return found
 
 
+def whole_number(value: Any, where: str, least: int) -> int:
+    """A whole number of at least ``least``.
+
+    Raises: SpecError.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise SpecError(f"{where}: must be a whole number of at least {least}, got {shown(value)}")
+    return value
+
+
+def some(models: Sequence[str]) -> str:
+    """The first of many names, for a message."""
+    return ", ".join(map(shown, models[:8])) + (" …" if len(models) > 8 else "")
+
+
 def fees(prices: Any, models: Iterable[str]) -> dict[str, tuple[float, float]]:
     """(input, output) of those of the models that a price list has; of none without a list.
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from ...errors import SpecError, TrainingError
 from ...redact import shown
-from .figures import figure
+from .figures import figure, some
 
 log = logging.getLogger("router_plugin")
 Floats = NDArray[np.float64]
@@ -76,15 +76,18 @@ def group_key(prompt: Prompt) -> str:
 
 def tell_unheard(named: Iterable[str], heard: Container[str]) -> None:
     """Warn of models that never had a score: nothing is known of them."""
-    if unheard := [shown(model) for model in named if model not in heard]:
-        log.warning("no row has a score of %s", ", ".join(unheard[:8]) + (" …" if len(unheard) > 8 else ""))
+    if unheard := [model for model in named if model not in heard]:
+        log.warning("no row has a score of %s", some(unheard))
 
 
-def iterated(rows: Any) -> Iterable[Any]:
-    """Raises: SpecError for what holds no rows."""
-    if isinstance(rows, (str, bytes, Mapping)) or not isinstance(rows, Iterable):
-        raise SpecError(f"rows: must be a list of dicts with 'prompt' and 'scores', got {shown(rows)}")
-    return rows
+ROWS = "rows: must be a list of dicts with 'prompt' and 'scores'"
+
+
+def iterated(given: Any, what: str = ROWS) -> Iterable[Any]:
+    """Raises: SpecError for one thing instead of many, saying what it must be."""
+    if isinstance(given, (str, bytes, Mapping)) or not isinstance(given, Iterable):
+        raise SpecError(f"{what}, got {shown(given)}")
+    return given
 
 
 def read_rows(rows: Iterable[Mapping[str, Any]], *, merge: bool = True) -> Table:

@@ -8,7 +8,7 @@ given) or changes after it was made, so one predictor serves all threads.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
@@ -22,13 +22,12 @@ from ...redact import shown
 from ...snapshot import Score, Scores
 from ..fitting.heads import Head, length_of
 from ..fitting.novelty import odds_of_one
-from ..outcomes.rows import Floats, Prompt
+from ..outcomes.rows import Floats, Prompt, iterated
 from ..prompts.encoder import CachedEncoder, Encoder
 from ..prompts.features import NAMES, analyse, spelling
 from ..prompts.reading import read_prompt
 from ..prompts.space import Space, analyse_all
 from .codec import read_parts, write_parts
-from .settling import Settling
 
 _MOST_TOKENS = 1e6
 _HELD = "margin of the best single model"
@@ -68,7 +67,7 @@ class Predictor:
         weights = np.hstack([weights, space.kinds])  # one look-up serves both
         self._words, self._dense = space.table(weights[:width]), weights[width:].copy()
         self._means, self._spread = _spread(quality, length)
-        self._settling = Settling(quality)
+        self._unsure = quality.unsure()
         self._novelty: list[float] = quality.novelty.tolist()
         self._no_tokens: list[float | None] = [None] * len(self.models)
         self._untold = [] if length is None else np.flatnonzero(length.seen == 0).tolist()
@@ -80,11 +79,9 @@ class Predictor:
     def predict(self, prompts: Sequence[Prompt]) -> Prediction:
         """All models on all prompts.
 
-        Raises: SpecError where ``prompts`` is one text instead of a list.
+        Raises: SpecError where ``prompts`` is one prompt instead of a list.
         """
-        if isinstance(prompts, (str, bytes, Mapping)) or not isinstance(prompts, Iterable):
-            raise SpecError(f"prompts: must be a list of prompts, got {shown(prompts)}")
-        prompts = list(prompts)
+        prompts = list(iterated(prompts, "prompts: must be a list of prompts"))
         seen = analyse_all(prompts, self._embed(prompts))
         design, familiar = self.space.rows(seen)
         quality, std = self.quality.predict(design, familiar)
@@ -108,8 +105,8 @@ class Predictor:
     def _scores(self, request: Request, models: tuple[str, ...]) -> Scores:
         told, new, length = self._one(request.messages)
         width = self._width
-        values, unsure = self._settling.settled(told[:width], new, length)
-        quality, std = values.tolist(), unsure.tolist()
+        values, unsure = self.quality.settled(told[:width], new, length, self._unsure)
+        quality, std = np.minimum(np.maximum(values, 0.0), 1.0).tolist(), unsure.tolist()
         tokens = self._no_tokens
         if self.length is not None:
             tokens = _tokens(told[width:]).tolist()
@@ -161,7 +158,7 @@ class Predictor:
         told = told[: self._width]
         held = self.quality.held(told, new, length)
         found[_HELD_OF_TWO if self.quality.lead else _HELD] = float(held[at] - told[at])
-        found["calibration"] = float(self._settling.settled(told, new, length)[0][at] - held[at])
+        found["calibration"] = float(self.quality.settled(told, new, length, self._unsure)[0][at] - held[at])
         return sorted(((k, v) for k, v in found.items() if v), key=lambda pair: (-abs(pair[1]), pair[0]))[:most]
 
     def save(self, path: str | Path) -> None:

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 from cachetools import LRUCache
 
 from .call.beside import JudgeAsk
-from .call.inflight import Call, Segment, Trial
+from .call.inflight import Call, Segment
+from .call.trial import Trial
 from .clock import Clock
 from .decide.decision import Situation, decide
 from .decide.explore import explored

@@ -28,6 +28,7 @@ from ..spec.capability import AUDIO_INPUT, FILES, PREFILL, VISION
 if TYPE_CHECKING:
     from ..clock import Clock
     from ..spec.policy import Policy
+    from .trial import Trial
 
 log = logging.getLogger("router_plugin")
 
@@ -80,23 +81,6 @@ class Beside(Protocol):
     def __call__(self, model: str, messages: Sequence[Any], **kwargs: Any) -> Any: ...
     def charge(self, nano: int, who: str) -> None: ...
     def give_up(self) -> None: ...
-
-
-@dataclass(slots=True)
-class Trial:
-    """A choice that was drawn and is not the best: ``foreseen`` (nano-dollars) is what the best was expected to cost
-    and what ``money`` has paid beyond that."""
-
-    money: Ledger
-    foreseen: float
-
-    def settle(self, nano: int) -> None:
-        """It has cost so much: what nobody foresaw is paid too, and where that overdraws the account, nothing further
-        is tried."""
-        more = min(nano - self.foreseen, 1e18)  # unpriced, it was foreseen to cost anything
-        held = self.money.reserve((None,), 0) if more > 0 else None
-        if held is not None and held.granted:
-            held.ledger.end(held, math.ceil(more))
 
 
 @dataclass(slots=True)
